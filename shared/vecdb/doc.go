@@ -1,0 +1,2 @@
+// Package vecdb keeps embeddings and finds the nearest ones.
+package vecdb
