@@ -1,0 +1,42 @@
+# The two commands of the README are `make demo` and `make test`. Each runs
+# deploy/setup.sh first, which takes a fraction of a second when nothing is missing.
+
+GO        ?= go
+PURE      := indexer gateway
+CGO       := trainer embedder
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
+
+.PHONY: demo test build check race soak bench proto setup clean
+
+demo: build ## the main job from nothing; serves until interrupted
+	bin/videosim demo $(DEMO_FLAGS)
+
+test: setup ## everything that decides whether a change may land
+	$(GO) vet ./...
+	CGO_ENABLED=0 $(GO) build -o /dev/null ./indexer/... 
+	CGO_ENABLED=0 $(GO) build -o /dev/null ./gateway/...
+	$(GO) test -timeout 20m ./...
+
+build: setup ## all five programs into bin/
+	@mkdir -p bin
+	CGO_ENABLED=0 $(GO) build -o bin/ $(foreach s,$(PURE),./$(s)/cmd/$(s))
+	$(GO) build -o bin/ $(foreach s,$(CGO),./$(s)/cmd/$(s)) ./deploy/cmd/videosim
+
+check: setup ## linters, the race detector, known vulnerabilities
+	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); exit 1; }
+	$(GO) run $(STATICCHECK) ./...
+	$(MAKE) race
+	$(GO) run $(GOVULNCHECK) ./...
+
+race: setup ## the race detector on everything but the engine
+	$(GO) test -race -timeout 40m $$($(GO) list ./... | grep -v -e '/shared/torch$$')
+
+proto: ## the generated code of the wire contract; needs protoc and protoc-gen-go
+	cd shared/event && protoc --go_out=. --go_opt=paths=source_relative videosim.proto
+
+setup:
+	@deploy/setup.sh
+
+clean:
+	rm -rf bin demo
