@@ -1,0 +1,121 @@
+package text
+
+import (
+	"bytes"
+	"fmt"
+
+	"github.com/sugarme/tokenizer/model"
+	"github.com/sugarme/tokenizer/model/wordpiece"
+
+	"videosim/shared/errs"
+)
+
+// What becomes of "[SEP]" and the like typed into a text.
+const (
+	// LiteralIDs makes them the tokens themselves, as the published models'
+	// tokenizer does: a title may then contain a real [SEP].
+	LiteralIDs = "ids"
+	// LiteralText reads them as the ordinary characters they are.
+	LiteralText = "text"
+)
+
+// Longest word that WordPiece looks at, in characters; a longer one is [UNK].
+const maxWordChars = 100
+
+// Options of a Tokenizer.
+type Options struct {
+	// LiteralSpecialTokens is LiteralIDs (also the meaning of "") or LiteralText.
+	LiteralSpecialTokens string
+}
+
+// Tokenizer maps text to ids. Make one with New.
+type Tokenizer struct {
+	model    wordpiece.WordPiece
+	size     int
+	special  map[string]int64
+	literals bool // special tokens in a text become their ids
+}
+
+// New makes a tokenizer of a vocab.txt: one token a line, ids by line number
+// from 0. Errors are Invalid.
+func New(vocab []byte, opts Options) (*Tokenizer, error) {
+	var literals bool
+	switch opts.LiteralSpecialTokens {
+	case "", LiteralIDs:
+		literals = true
+	case LiteralText:
+	default:
+		return nil, errs.Field("literal_special_tokens", "expected %q or %q, found %q",
+			LiteralIDs, LiteralText, opts.LiteralSpecialTokens)
+	}
+	ids, err := parseVocab(vocab)
+	if err != nil {
+		return nil, err
+	}
+	special := make(map[string]int64, len(specialTokens))
+	for _, token := range specialTokens {
+		id, ok := ids[token]
+		if !ok {
+			return nil, errs.Field("vocabulary", "has no line %q", token)
+		}
+		special[token] = int64(id)
+	}
+	if special[padToken] != 0 {
+		return nil, errs.Field("vocabulary", "%s must be the first line: the text models read id 0 as padding", padToken)
+	}
+	wp := wordpiece.NewWordPieceBuilder().Vocab(&ids).
+		UnkToken(unkToken).MaxInputCharsPerWord(maxWordChars).Build()
+	return &Tokenizer{model: wp, size: len(ids), special: special, literals: literals}, nil
+}
+
+func parseVocab(vocab []byte) (model.Vocab, error) {
+	vocab = bytes.TrimSuffix(vocab, []byte("\n"))
+	ids := make(model.Vocab, bytes.Count(vocab, []byte("\n"))+1)
+	id := 0
+	for line := range bytes.SplitSeq(vocab, []byte("\n")) {
+		token := string(bytes.TrimSuffix(line, []byte("\r")))
+		if first, dup := ids[token]; dup {
+			return nil, errs.Field("vocabulary", "line %d repeats line %d: %q", id+1, first+1, token)
+		}
+		ids[token] = id
+		id++
+	}
+	return ids, nil
+}
+
+// Size is the number of tokens in the vocabulary; every id is below it.
+func (t *Tokenizer) Size() int { return t.size }
+
+// Encode returns the ids of one text, without [CLS] and [SEP] around them.
+func (t *Tokenizer) Encode(text string) []int64 { return t.encode(nil, text) }
+
+// encode appends the ids of text to dst.
+func (t *Tokenizer) encode(dst []int64, text string) []int64 {
+	if !t.literals {
+		return t.encodePlain(dst, text)
+	}
+	for {
+		at, token := nextSpecial(text)
+		dst = t.encodePlain(dst, text[:at])
+		if token == "" {
+			return dst
+		}
+		dst = append(dst, t.special[token])
+		text = text[at+len(token):]
+	}
+}
+
+func (t *Tokenizer) encodePlain(dst []int64, text string) []int64 {
+	words(normalize(text), func(word string) bool {
+		pieces, err := t.model.Tokenize(word)
+		if err != nil {
+			// It fails only where the vocabulary lacks [UNK], which New refuses.
+			panic(fmt.Sprintf("wordpiece of %q: %v", word, err))
+		}
+		for i := range pieces {
+			dst = append(dst, int64(pieces[i].Id))
+		}
+		return true
+	})
+	return dst
+}
