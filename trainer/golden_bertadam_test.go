@@ -1,0 +1,129 @@
+package trainer
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"testing"
+
+	"videosim/shared/testkit"
+	"videosim/shared/torch"
+)
+
+// adamCase is one toy problem as the manifest describes it.
+type adamCase struct {
+	LR          float64            `json:"lr"`
+	Warmup      float64            `json:"warmup"`
+	TTotal      int                `json:"t_total"`
+	Steps       int                `json:"steps"`
+	WeightDecay map[string]float64 `json:"weight_decay"`
+	B1          float64            `json:"b1"`
+	B2          float64            `json:"b2"`
+	Epsilon     float64            `json:"e"`
+	ClipNorm    float64            `json:"max_grad_norm"`
+}
+
+// The optimiser alone: fed with the published gradients, it must make the
+// published parameters and moments after every step.
+func TestGoldenBertAdam(t *testing.T) {
+	fixture := testkit.Fixture(t, "bertadam.safetensors")
+	var cases map[string]adamCase
+	testkit.ReadManifest(t).File(t, "bertadam.safetensors").Decode(t, "cases", &cases)
+	if len(cases) == 0 {
+		t.Fatal("the manifest describes no case")
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			assertConstants(t, c.B1, c.B2, c.Epsilon, c.ClipNorm)
+			onEngine(t, func(s *torch.Scope) { stepThrough(t, s, c, fixture.Under(name+".")) })
+		})
+	}
+}
+
+func assertConstants(t *testing.T, b1, b2, eps, clipNorm float64) {
+	t.Helper()
+	if b1 != adamBeta1 || b2 != adamBeta2 || eps != adamEps || clipNorm != maxGradNorm {
+		t.Fatalf("the fixture was made with b1 %v, b2 %v, e %v, clip %v; the optimiser has %v, %v, %v, %v",
+			b1, b2, eps, clipNorm, adamBeta1, adamBeta2, adamEps, maxGradNorm)
+	}
+}
+
+func stepThrough(t *testing.T, s *torch.Scope, c adamCase, x testkit.Tensors) {
+	schedule := Schedule{Peak: c.LR, Warmup: c.Warmup, Total: c.TTotal}
+	opt := NewBertAdam(s, schedule)
+	params := make(map[string]torch.Tensor)
+	for name, decay := range c.WeightDecay {
+		if decay != 0 && decay != weightDecay {
+			t.Fatalf("%s: decay %v, the optimiser has %v", name, decay, weightDecay)
+		}
+		params[name] = leaf(s, x.Of(t, "init."+name))
+		opt.Add(name, params[name], decay != 0)
+	}
+	factors := x.Of(t, "steps.mult").Float64s()
+	for k := range c.Steps {
+		if got := schedule.Rate(k) / c.LR; math.Abs(got-factors[k]) > 1e-12 {
+			t.Errorf("step %d: rate factor %v, want %v", k, got, factors[k])
+		}
+		for name, p := range params {
+			giveGradient(s, p, x, name, k)
+		}
+		opt.Step(s)
+		for name, p := range params {
+			at := fmt.Sprintf("step %d, %s", k, name)
+			testkit.Close(t, at, p.Float32s(), row(x.Of(t, "steps."+name), k), valueGate)
+		}
+		for _, slot := range opt.slots {
+			if _, trained := x["steps.m_"+slot.name]; !trained {
+				if slot.mean.Defined() || slot.steps != 0 {
+					t.Fatalf("%s has moments but never had a gradient", slot.name)
+				}
+				continue
+			}
+			testkit.Close(t, fmt.Sprintf("step %d, m of %s", k, slot.name), slot.mean.Float32s(), row(x.Of(t, "steps.m_"+slot.name), k), valueGate)
+			testkit.Close(t, fmt.Sprintf("step %d, v of %s", k, slot.name), slot.meanSquare.Float32s(), row(x.Of(t, "steps.v_"+slot.name), k), valueGate)
+		}
+	}
+}
+
+// giveGradient makes p's gradient the published one of step k, if there is one:
+// the gradient of Σ p·g is g.
+func giveGradient(s *torch.Scope, p torch.Tensor, x testkit.Tensors, name string, k int) {
+	stored, ok := x["steps.grad_"+name]
+	if !ok {
+		return
+	}
+	g := torch.FromFloat32s(s, row(stored, k), stored.Shape[1:]...)
+	torch.SumAll(s, torch.Mul(s, p, g)).Backward()
+}
+
+// row returns the values of entry k of the first axis.
+func row(x testkit.Tensor, k int) []float32 {
+	values := x.Float32s()
+	n := len(values) / int(x.Shape[0])
+	return slices.Clone(values[k*n : (k+1)*n])
+}
+
+func TestGoldenDecayRule(t *testing.T) {
+	m := testkit.ReadManifest(t)
+	checked := 0
+	for name, entry := range m.Files {
+		if entry[0] != '{' { // described in a sentence
+			continue
+		}
+		opt := m.File(t, name).Optimizer
+		if opt == nil {
+			continue
+		}
+		for decays, params := range map[bool][]string{true: opt.Decayed, false: opt.Undecayed} {
+			for _, p := range params {
+				checked++
+				if Decays(p) != decays {
+					t.Errorf("%s: %s: decays %v, want %v", name, p, Decays(p), decays)
+				}
+			}
+		}
+	}
+	if checked == 0 {
+		t.Fatal("the manifest lists no parameter")
+	}
+}

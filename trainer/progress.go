@@ -1,0 +1,129 @@
+package trainer
+
+import (
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"github.com/vbauerster/mpb/v8"
+	"github.com/vbauerster/mpb/v8/decor"
+	"golang.org/x/term"
+)
+
+// progress shows a run to a person: one bar a stage on a terminal, plain lines
+// anywhere else.
+type progress struct {
+	out  io.Writer
+	bars *mpb.Progress // nil: plain lines
+}
+
+func newProgress(out io.Writer) *progress {
+	p := &progress{out: out}
+	if f, ok := out.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
+		p.bars = mpb.New(mpb.WithOutput(out), mpb.WithWidth(24), mpb.WithRefreshRate(150*time.Millisecond))
+	}
+	return p
+}
+
+// println writes a line above the bars.
+func (p *progress) println(format string, args ...any) {
+	var w io.Writer = p.out
+	if p.bars != nil {
+		w = p.bars
+	}
+	// A progress line that cannot be shown is no reason to stop training.
+	_, _ = fmt.Fprintf(w, format+"\n", args...)
+}
+
+// wait lets the bars draw their last state.
+func (p *progress) wait() {
+	if p.bars != nil {
+		p.bars.Wait()
+	}
+}
+
+// stageProgress is the display of one stage.
+type stageProgress struct {
+	*progress
+	name   string
+	epochs int
+	steps  int // of the whole stage
+	start  time.Time
+	lastAt time.Time // of the last plain line
+	step   int
+	videos int
+	bar    *mpb.Bar
+	state  atomic.Pointer[string] // what stands behind the bar; drawn by mpb's goroutine
+}
+
+// plainEvery is the least time between two plain lines inside an epoch.
+const plainEvery = 10 * time.Second
+
+func (p *progress) stage(name string, epochs, steps int) *stageProgress {
+	s := &stageProgress{progress: p, name: name, epochs: epochs, steps: steps, start: time.Now(), lastAt: time.Now()}
+	s.state.Store(new(string))
+	if p.bars != nil {
+		s.bar = p.bars.AddBar(int64(steps),
+			mpb.PrependDecorators(decor.Name(fmt.Sprintf("%-22s", name))),
+			mpb.AppendDecorators(decor.Percentage(decor.WC{W: 5}), decor.Any(func(decor.Statistics) string { return *s.state.Load() })),
+		)
+	}
+	return s
+}
+
+// advance records one step over videos videos; loss is smoothed by the caller.
+func (s *stageProgress) advance(epoch, videos int, loss float64) {
+	s.step++
+	s.videos += videos
+	state := fmt.Sprintf("  epoch %d/%d  loss %.4f  %.0f videos/s  ETA %s", epoch, s.epochs, loss, s.rate(), s.eta())
+	s.state.Store(&state)
+	if s.bar != nil {
+		s.bar.Increment()
+		return
+	}
+	if time.Since(s.lastAt) >= plainEvery {
+		s.lastAt = time.Now()
+		s.println("%-22s step %d/%d%s", s.name, s.step, s.steps, state)
+	}
+}
+
+// rate is in videos a second since the stage began.
+func (s *stageProgress) rate() float64 {
+	return float64(s.videos) / max(time.Since(s.start).Seconds(), 1e-3)
+}
+
+func (s *stageProgress) eta() time.Duration {
+	if s.step == 0 {
+		return 0
+	}
+	each := time.Since(s.start) / time.Duration(s.step)
+	return (each * time.Duration(s.steps-s.step)).Round(time.Second)
+}
+
+// epochDone shows an epoch's result; the best so far carries a star.
+func (s *stageProgress) epochDone(epoch int, loss, spearman float64, best bool) {
+	mark := ""
+	if best {
+		mark = " *"
+	}
+	s.lastAt = time.Now()
+	s.println("%-22s epoch %d/%d  loss %.4f  held-out spearman %s%s  %.0f videos/s  ETA %s", s.name, epoch, s.epochs, loss, figure(spearman), mark, s.rate(), s.eta())
+}
+
+// done ends the stage's bar, also when the stage failed half-way.
+func (s *stageProgress) done() {
+	if s.bar != nil {
+		s.bar.Abort(false)
+	}
+}
+
+// figure writes a correlation, which is undefined for constant scores.
+func figure(x float64) string {
+	if math.IsNaN(x) {
+		return "undefined"
+	}
+	return fmt.Sprintf("%.4f", x)
+}
