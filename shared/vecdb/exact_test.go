@@ -1,0 +1,308 @@
+package vecdb
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+)
+
+// clustered makes n vectors of norm 1 around centres, as embeddings of real
+// catalogues lie.
+func clustered(rng *rand.Rand, n, dim, centres int, noise float64) [][]float32 {
+	middle := make([][]float64, centres)
+	for i := range middle {
+		middle[i] = make([]float64, dim)
+		for j := range middle[i] {
+			middle[i][j] = rng.NormFloat64()
+		}
+	}
+	out := make([][]float32, n)
+	for i := range out {
+		c := middle[rng.IntN(centres)]
+		v, sum := make([]float64, dim), 0.0
+		for j := range v {
+			v[j] = c[j] + noise*rng.NormFloat64()
+			sum += v[j] * v[j]
+		}
+		out[i] = make([]float32, dim)
+		for j := range v {
+			out[i][j] = float32(v[j] / math.Sqrt(sum))
+		}
+	}
+	return out
+}
+
+func videoID(i int) string { return fmt.Sprintf("v%07d", i) }
+
+func record(i int, v []float32) Record {
+	return Record{ID: videoID(i), Embedding: v, CategoryID: int64(i % 7), Sequence: uint64(i + 1)}
+}
+
+func fill(tb testing.TB, x Index, vectors [][]float32) {
+	tb.Helper()
+	batch := make([]Record, 0, 1000)
+	for i, v := range vectors {
+		batch = append(batch, record(i, v))
+		if len(batch) == cap(batch) || i == len(vectors)-1 {
+			if err := x.Upsert(context.Background(), batch); err != nil {
+				tb.Fatal(err)
+			}
+			batch = batch[:0]
+		}
+	}
+}
+
+// brute is the answer by definition.
+func brute(vectors [][]float32, q Query, keep func(i int) bool) []Hit {
+	var all []Hit
+	for i, v := range vectors {
+		if keep == nil || keep(i) {
+			all = append(all, Hit{Record: record(i, nil), Cosine: product(v, q.Vector)})
+		}
+	}
+	slices.SortFunc(all, func(a, b Hit) int {
+		switch {
+		case a.Cosine > b.Cosine, a.Cosine == b.Cosine && a.Record.ID < b.Record.ID:
+			return -1
+		}
+		return 1
+	})
+	return all[:min(len(all), q.K)]
+}
+
+func sameHits(t *testing.T, what string, got, want []Hit) {
+	t.Helper()
+	if len(got) != len(want) {
+		t.Fatalf("%s: found %d hits, expected %d", what, len(got), len(want))
+	}
+	for i := range want {
+		if got[i].Record.ID != want[i].Record.ID || got[i].Cosine != want[i].Cosine {
+			t.Fatalf("%s: hit %d is %s (%v), expected %s (%v)", what, i,
+				got[i].Record.ID, got[i].Cosine, want[i].Record.ID, want[i].Cosine)
+		}
+	}
+}
+
+// The answer equals brute force bit for bit, at dimensions that fill the
+// kernel's step and that do not, and at every size of k.
+func TestExactEqualsBruteForce(t *testing.T) {
+	for _, dim := range []int{1, 3, 16, 100, 256, 1536} {
+		rng := rand.New(rand.NewPCG(1, uint64(dim)))
+		n := 3000
+		vectors := clustered(rng, n, dim, 20, 0.8)
+		vectors[7] = make([]float32, dim)     // zero
+		vectors[8] = slices.Clone(vectors[9]) // a tie
+		vectors[10][0] = math.SmallestNonzeroFloat32
+		x := NewExact(dim)
+		fill(t, x, vectors)
+		for _, k := range []int{1, 10, 500, n, MaxK} {
+			for i := range 10 {
+				q := Query{Vector: vectors[rng.IntN(n)], K: k}
+				if i%2 == 1 {
+					q.Vector = clustered(rng, 1, dim, 1, 1)[0]
+				}
+				if i == 4 {
+					q.Vector = make([]float32, dim)
+				}
+				if i == 6 {
+					q.Vector = scaled(q.Vector, 1e-30)
+				}
+				if i == 8 {
+					q.Vector = scaled(q.Vector, 1000)
+				}
+				got, err := x.Search(context.Background(), q)
+				if err != nil {
+					t.Fatal(err)
+				}
+				sameHits(t, fmt.Sprintf("dim %d, k %d, query %d", dim, k, i), got, brute(vectors, q, nil))
+			}
+		}
+		if err := x.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func scaled(v []float32, by float32) []float32 {
+	out := slices.Clone(v)
+	for i := range out {
+		out[i] *= by
+	}
+	return out
+}
+
+// No row's bound lies below its true product: the reason why nothing is missed.
+func TestQuantisationBoundHolds(t *testing.T) {
+	rng := rand.New(rand.NewPCG(2, 2))
+	for _, dim := range []int{8, 256, 1000} {
+		stride := NewExact(dim).stride
+		levels := queryLevels(stride)
+		q, p := make([]int8, stride), make([]int16, stride)
+		for trial := range 20000 {
+			v, y := make([]float32, dim), make([]float32, dim)
+			spread := math.Pow(10, float64(trial%5-2))
+			for i := range v {
+				v[i] = float32(rng.NormFloat64() * math.Pow(spread, rng.Float64()))
+				y[i] = v[i]
+				if trial%2 == 0 {
+					y[i] = float32(rng.NormFloat64())
+				}
+			}
+			scale, slack := quantise(q, v, levels)
+			queryScale, length := quantiseQuery(p, y, levels)
+			upper := float32(dotPortable(q, p))*(scale*queryScale) + slack*length
+			if upper < product(v, y) {
+				t.Fatalf("dim %d, trial %d: bound %v below the product %v", dim, trial, upper, product(v, y))
+			}
+		}
+	}
+}
+
+// The assembly does what the plain Go kernel does.
+func TestScanKernelsAgree(t *testing.T) {
+	rng := rand.New(rand.NewPCG(3, 3))
+	for _, stride := range []int{16, 32, 48, 256, 1536} {
+		const groups = 5
+		rows := make([]int8, groups*groupRows*stride)
+		for i := range rows {
+			rows[i] = int8(rng.IntN(255) - 127)
+		}
+		query := make([]int16, stride)
+		for i := range query {
+			query[i] = int16(rng.IntN(2*queryLevels(stride)+1) - queryLevels(stride))
+		}
+		query[0], rows[0] = int16(queryLevels(stride)), -127
+		scale, slack := make([]float32, groups*groupRows), make([]float32, groups*groupRows)
+		for i := range scale {
+			scale[i], slack[i] = rng.Float32(), rng.Float32()
+		}
+		slack[3] = float32(math.Inf(-1))
+		slack[4] = float32(math.NaN())
+		var upper [2][groups * groupRows]float32
+		var masks [2][groups]uint8
+		for i, kernel := range []func(*scanArgs){scanPortable, scanKernel()} {
+			kernel(&scanArgs{
+				rows: &rows[0], scale: &scale[0], slack: &slack[0], query: &query[0],
+				upper: &upper[i][0], masks: &masks[i][0], stride: stride, groups: groups,
+				queryScale: 1e-4, queryNorm: 1.5, threshold: 0.5,
+			})
+		}
+		if masks[0] != masks[1] {
+			t.Errorf("stride %d: masks %v, expected %v", stride, masks[1], masks[0])
+		}
+		for i := range upper[0] {
+			a, b := float64(upper[0][i]), float64(upper[1][i])
+			if math.Abs(a-b) > 1e-6*math.Abs(a) && !(math.IsNaN(a) && math.IsNaN(b)) {
+				t.Errorf("stride %d, row %d: %v, expected %v", stride, i, b, a)
+			}
+		}
+	}
+}
+
+// Rows that nobody touches are found at their exact place in the order by
+// every search, however much is written beside them.
+func TestExactRecallUnderWrites(t *testing.T) {
+	const n, dim, k = 6000, 32, 20
+	rng := rand.New(rand.NewPCG(4, 4))
+	vectors := clustered(rng, n, dim, 10, 0.8)
+	x := NewExact(dim)
+	defer x.Close()
+	fill(t, x, vectors)
+	stable := func(i int) bool { return i%3 == 0 }
+
+	ctx, stop := context.WithTimeout(context.Background(), 1500*time.Millisecond)
+	defer stop()
+	var readers sync.WaitGroup
+	for r := range 3 {
+		readers.Go(func() {
+			rng := rand.New(rand.NewPCG(5, uint64(r)))
+			for ctx.Err() == nil {
+				q := Query{Vector: vectors[rng.IntN(n)], K: n}
+				got, err := x.Search(context.Background(), q)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				var kept []Hit
+				seen := map[string]bool{}
+				for _, h := range got {
+					if seen[h.Record.ID] {
+						t.Errorf("%s twice in one answer", h.Record.ID)
+						return
+					}
+					seen[h.Record.ID] = true
+					if h.Record.Sequence <= n && stable(int(h.Record.Sequence-1)) {
+						kept = append(kept, h)
+					}
+				}
+				want := brute(vectors, q, stable)
+				if len(kept) != len(want) {
+					t.Errorf("%d of %d untouched rows found", len(kept), len(want))
+					return
+				}
+				for i := range want {
+					if kept[i].Record.ID != want[i].Record.ID || kept[i].Cosine != want[i].Cosine {
+						t.Errorf("untouched row %s found as %s", want[i].Record.ID, kept[i].Record.ID)
+						return
+					}
+				}
+			}
+		})
+	}
+	for round := uint64(1); ctx.Err() == nil; round++ {
+		i := rng.IntN(n)
+		if stable(i) {
+			continue
+		}
+		r := record(i, vectors[rng.IntN(n)])
+		r.Sequence = round*n + uint64(i) + 1
+		if err := x.Upsert(context.Background(), []Record{r}); err != nil {
+			t.Fatal(err)
+		}
+		if round%2 == 0 {
+			if err := x.Delete(context.Background(), []string{videoID((i+3)/3*3%n + 1)}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	readers.Wait()
+}
+
+// Deleting most of an index gives its blocks back and loses nothing else.
+func TestExactCompacts(t *testing.T) {
+	const n, dim = 5 * blockRows, 16
+	rng := rand.New(rand.NewPCG(6, 6))
+	vectors := clustered(rng, n, dim, 10, 0.8)
+	x := NewExact(dim)
+	defer x.Close()
+	fill(t, x, vectors)
+	var gone []string
+	kept := func(i int) bool { return i%4 == 1 }
+	for i := range n {
+		if !kept(i) {
+			gone = append(gone, videoID(i))
+		}
+	}
+	if err := x.Delete(context.Background(), gone); err != nil {
+		t.Fatal(err)
+	}
+	if blocks := len(*x.blocks.Load()); blocks != 2 {
+		t.Errorf("%d blocks left, expected 2", blocks)
+	}
+	q := Query{Vector: vectors[0], K: MaxK}
+	got, err := x.Search(context.Background(), q)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sameHits(t, "after compaction", got, brute(vectors, q, kept))
+	fill(t, x, vectors)
+	if got, err = x.Search(context.Background(), q); err != nil {
+		t.Fatal(err)
+	}
+	sameHits(t, "filled again", got, brute(vectors, q, nil))
+}

@@ -1,0 +1,5 @@
+//go:build !amd64
+
+package vecdb
+
+func scanKernel() func(*scanArgs) { return scanPortable }
