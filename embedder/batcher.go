@@ -1,0 +1,153 @@
+package embedder
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"videosim/shared/errs"
+	"videosim/shared/model"
+	"videosim/shared/video"
+)
+
+// Model turns a batch into the halves of its rows. It is called by one
+// goroutine at a time, but for the canary's one row.
+type Model interface {
+	Embed(ctx context.Context, b *video.Batch) (model.Halves, error)
+}
+
+// batcher feeds the model.
+//
+// A batch forms by pull: whenever the model is free, it takes what waits, up
+// to the limits. There is no timer, because waiting for company only pays when
+// the model is busy, and then the company gathers by itself.
+type batcher struct {
+	model   Model
+	queue   *queue
+	health  *health
+	metrics *metrics
+}
+
+// embed hands one collated row to the model and waits for its halves. It
+// returns early, and takes the row out of the queue, when ctx ends.
+func (b *batcher) embed(ctx context.Context, l lane, input *video.Batch) (late, early []float32, err error) {
+	it := &item{ctx: ctx, input: input, positions: positions(input), queued: time.Now(), result: make(chan result, 1)}
+	if err := b.queue.push(l, it); err != nil {
+		return nil, nil, err
+	}
+	select {
+	case r := <-it.result:
+		return r.late, r.early, r.err
+	case <-ctx.Done():
+		b.queue.remove(l, it)
+		return nil, nil, errs.New(errs.Unavailable, "wait for the model: %w", ctx.Err())
+	}
+}
+
+// positions is what a row costs: its tokens in both models and its frames.
+func positions(b *video.Batch) int { return b.Late.Len + b.Early.Len + b.FrameLen }
+
+// run serves until the queue is closed. ctx bounds only the model's calls: it
+// ends later than the intake, so that the batch in hand is finished.
+func (b *batcher) run(ctx context.Context) {
+	for {
+		batch, l := b.queue.take()
+		if batch == nil {
+			return
+		}
+		b.serve(ctx, b.alive(batch), l)
+	}
+}
+
+// alive leaves out the items that nobody waits for any more.
+func (b *batcher) alive(batch []*item) []*item {
+	kept := batch[:0]
+	for _, it := range batch {
+		if it.ctx.Err() == nil {
+			kept = append(kept, it)
+		}
+	}
+	return kept
+}
+
+func (b *batcher) serve(ctx context.Context, batch []*item, l lane) {
+	if len(batch) == 0 {
+		return
+	}
+	now := time.Now()
+	for _, it := range batch {
+		b.metrics.queueSeconds.WithLabelValues(l.String()).Observe(now.Sub(it.queued).Seconds())
+	}
+	b.metrics.batchVideos.Observe(float64(len(batch)))
+	b.forward(ctx, batch)
+}
+
+// forward embeds a batch and answers every item in it. When the model refuses
+// the batch (memory, or one row that it cannot stand), each half is tried
+// alone, and so on down to the single row at fault: its neighbours succeed.
+func (b *batcher) forward(ctx context.Context, batch []*item) {
+	halves, err := b.call(ctx, batch)
+	switch {
+	case err == nil:
+		b.answer(batch, halves)
+	case errs.KindOf(err) == errs.Unavailable:
+		fail(batch, err) // the engine is closing or ctx ended: smaller batches end the same way
+	case len(batch) > 1:
+		b.metrics.splits.Inc()
+		b.forward(ctx, batch[:len(batch)/2])
+		b.forward(ctx, batch[len(batch)/2:])
+	default:
+		fail(batch, b.blame(ctx, err))
+	}
+}
+
+// call runs the model once and checks the shape of what it returns.
+func (b *batcher) call(ctx context.Context, batch []*item) (model.Halves, error) {
+	start := time.Now()
+	input := merge(batch)
+	b.metrics.mergeSeconds.Observe(time.Since(start).Seconds())
+	start = time.Now()
+	halves, err := b.model.Embed(ctx, input)
+	b.metrics.forwardSeconds.Observe(time.Since(start).Seconds())
+	if err != nil {
+		return halves, fmt.Errorf("embed %d videos: %w", len(batch), err)
+	}
+	if len(halves.Late) != len(batch) || len(halves.Early) != len(batch) {
+		return halves, fmt.Errorf("embed %d videos: the model returned %d late and %d early halves",
+			len(batch), len(halves.Late), len(halves.Early))
+	}
+	b.health.succeeded()
+	b.metrics.tokens.Add(float64(len(batch) * (input.Late.Len + input.Early.Len)))
+	return halves, nil
+}
+
+// blame decides whose fault the failure of a single row is. If the canary, a
+// row that has worked before, fails too, it is the device: then the video is
+// not to blame and must not become a dead letter.
+func (b *batcher) blame(ctx context.Context, err error) error {
+	if canary := b.health.probe(ctx); canary != nil {
+		return errs.New(errs.Unavailable, "the device fails: %w", canary)
+	}
+	return err
+}
+
+func (b *batcher) answer(batch []*item, halves model.Halves) {
+	for i, it := range batch {
+		it.result <- result{late: halves.Late[i], early: halves.Early[i]}
+	}
+}
+
+func fail(batch []*item, err error) {
+	for _, it := range batch {
+		it.result <- result{err: err}
+	}
+}
+
+// merge joins the items' rows, in order, to one batch.
+func merge(batch []*item) *video.Batch {
+	rows := make([]*video.Batch, len(batch))
+	for i, it := range batch {
+		rows[i] = it.input
+	}
+	return mergeRows(rows)
+}

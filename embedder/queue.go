@@ -1,0 +1,157 @@
+package embedder
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"videosim/shared/errs"
+	"videosim/shared/video"
+)
+
+// lane is one of the two ways to the model.
+type lane uint8
+
+const (
+	interactive lane = iota // somebody waits for the answer: served first
+	bulk                    // the stream: waits as long as it must
+	lanes
+)
+
+func (l lane) String() string { return [...]string{"interactive", "bulk"}[l] }
+
+// interactiveRun is how many interactive batches may go before a bulk batch
+// that waits. Without it, interactive load at the limit would stop the stream
+// for good; with it, the stream keeps at least a ninth of the model.
+const interactiveRun = 8
+
+// limits bound one batch.
+type limits struct {
+	videos    int // rows
+	positions int // rows × the longest row's tokens and frames
+}
+
+// item is one video that waits for the model: a collated batch of one row.
+type item struct {
+	ctx       context.Context // its end means that nobody waits any more
+	input     *video.Batch
+	positions int // tokens of both models and frames that this row fills
+	queued    time.Time
+	result    chan result // capacity 1: the batcher's send never blocks
+}
+
+// result is what the model said about one item.
+type result struct {
+	late, early []float32
+	err         error
+}
+
+// queue holds the waiting items of both lanes. It has no limit of its own:
+// whoever pushes holds a slot of its lane, and the slots are the limit.
+type queue struct {
+	limits limits
+
+	mu      sync.Mutex
+	waiting [lanes][]*item
+	run     int  // interactive batches since the last bulk one
+	closed  bool // push refuses, take drains nothing more
+	wake    chan struct{}
+}
+
+func newQueue(l limits) *queue {
+	return &queue{limits: l, wake: make(chan struct{}, 1)}
+}
+
+// push adds it to a lane. It never blocks; it fails only after close.
+func (q *queue) push(l lane, it *item) error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.closed {
+		return errStopping
+	}
+	q.waiting[l] = append(q.waiting[l], it)
+	q.signal()
+	return nil
+}
+
+// signal wakes take. The channel holds one token, which is enough: take looks
+// at everything that waits.
+func (q *queue) signal() {
+	select {
+	case q.wake <- struct{}{}:
+	default:
+	}
+}
+
+// remove takes it back out, if the batcher has not taken it yet.
+func (q *queue) remove(l lane, it *item) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for i, w := range q.waiting[l] {
+		if w == it {
+			q.waiting[l] = append(q.waiting[l][:i], q.waiting[l][i+1:]...)
+			return
+		}
+	}
+}
+
+// take blocks until something waits, then returns one batch of one lane. It
+// returns nil once the queue is closed.
+func (q *queue) take() ([]*item, lane) {
+	for {
+		if batch, l, done := q.tryTake(); done || len(batch) > 0 {
+			return batch, l
+		}
+		<-q.wake
+	}
+}
+
+func (q *queue) tryTake() (batch []*item, l lane, done bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.closed {
+		return nil, 0, true
+	}
+	l = q.nextLane()
+	if len(q.waiting[l]) == 0 {
+		return nil, l, false
+	}
+	batch, q.waiting[l] = form(q.waiting[l], q.limits)
+	return batch, l, false
+}
+
+// nextLane is interactive while anything waits there, but for one bulk batch
+// after every interactiveRun of the others.
+func (q *queue) nextLane() lane {
+	bulkWaits := len(q.waiting[bulk]) > 0
+	if len(q.waiting[interactive]) == 0 || (bulkWaits && q.run >= interactiveRun) {
+		q.run = 0
+		return bulk
+	}
+	q.run++
+	return interactive
+}
+
+// close refuses all later pushes, fails what waits and ends take.
+func (q *queue) close() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.closed = true
+	for l := range q.waiting {
+		for _, it := range q.waiting[l] {
+			it.result <- result{err: errStopping}
+		}
+		q.waiting[l] = nil
+	}
+	q.signal()
+}
+
+// depth is the number of items that wait in a lane.
+func (q *queue) depth(l lane) int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return len(q.waiting[l])
+}
+
+// errStopping is the answer to work that the process can no longer do.
+var errStopping = errs.New(errs.Unavailable, "the embedder is stopping")

@@ -1,0 +1,129 @@
+package embedder
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/semaphore"
+
+	"videosim/shared/bundle"
+	"videosim/shared/bus"
+	"videosim/shared/event"
+	"videosim/shared/service"
+	"videosim/shared/video"
+)
+
+// Env is what an embedder gets from its process.
+type Env struct {
+	*service.Env
+	Bus *bus.Bus // shared with the other services of the process; nil: connect as Config.NATS says
+}
+
+// Run embeds until ctx ends, then finishes the batch in hand, gives the rest
+// back to the stream and returns nil. It returns an error where it cannot
+// start, or where NATS has given it up.
+func Run(ctx context.Context, cfg Config, env Env) error {
+	if err := cfg.Validate(); err != nil {
+		return err
+	}
+	// The bundle comes first: it is the cheapest thing that can be wrong.
+	b, err := bundle.Open(cfg.Bundle)
+	if err != nil {
+		return err
+	}
+	collator, err := openCollator(b)
+	if err != nil {
+		return fmt.Errorf("load bundle %s: %w", cfg.Bundle, err)
+	}
+	// NATS before the weights: a wrong address shows in a second, not after
+	// the minute that a large model takes to load.
+	if env.Bus == nil {
+		if env.Bus, err = bus.Connect(ctx, cfg.NATS); err != nil {
+			return err
+		}
+		defer env.Bus.Close()
+	}
+	if err := env.Bus.EnsureStreams(ctx); err != nil {
+		return err
+	}
+	model, err := openModel(cfg, b)
+	if err != nil {
+		return err
+	}
+	defer model.engine.Close()
+	env.Log.Info("model loaded", "fingerprint", b.Manifest.Fingerprint, "device", model.engine.Device(), "precision", model.engine.DType())
+	return serve(ctx, cfg, env, b.Manifest.Fingerprint, model, collator)
+}
+
+// serve is Run from where the model is there: with any Model, for the tests.
+func serve(ctx context.Context, cfg Config, env Env, fingerprint string, model Model, collator *video.Collator) error {
+	shape := collator.Config()
+	canary, err := collator.Collate([]video.Video{fullLength(shape)})
+	if err != nil {
+		return fmt.Errorf("make the canary: %w", err)
+	}
+	bounds := limits{videos: cfg.BatchVideos, positions: cfg.BatchTokens}
+	health := &health{model: model, canary: canary}
+	env.Admin.Ready("embedder", health.check)
+	if err := warmUp(ctx, health, bounds); err != nil {
+		return err
+	}
+
+	resolver, err := newResolver(cfg.Ref, env.Bus)
+	if err != nil {
+		return err
+	}
+	metrics := newMetrics(env.Metrics)
+	queue := newQueue(bounds)
+	watch(env.Metrics, queue)
+	batcher := &batcher{model: model, queue: queue, health: health, metrics: metrics}
+	pipeline := &pipeline{
+		fingerprint: fingerprint, frameDim: shape.FrameDim,
+		resolver: resolver, collator: collator, batcher: batcher, metrics: metrics,
+	}
+	consumer, err := env.Bus.Consume(ctx, bus.ConsumerConfig{
+		Stream: event.StreamVideos, Durable: "embedder-" + fingerprint,
+		AckWait: cfg.AckWait, MaxAckPending: cfg.BulkSlots, MaxDeliver: cfg.MaxDeliver,
+	})
+	if err != nil {
+		return err
+	}
+	defer consumer.Stop()
+	stream := &stream{
+		bus: env.Bus, consumer: consumer, pipeline: pipeline, slots: make(chan struct{}, cfg.BulkSlots),
+		storeTimeout: cfg.StoreTimeout, log: env.Log, metrics: metrics,
+	}
+	requests := &requests{
+		pipeline: pipeline, slots: semaphore.NewWeighted(int64(cfg.InteractiveSlots)), limit: cfg.InteractiveSlots,
+		wait: cfg.InteractiveWait, metrics: metrics,
+	}
+	return operate(ctx, cfg, env.Bus, stream, requests)
+}
+
+// operate runs the parts until ctx ends or the stream fails, and stops them in
+// the order in which work flows: no new work, then no new batch, then the
+// batch in hand and its acknowledgements, then the model.
+func operate(ctx context.Context, cfg Config, b *bus.Bus, s *stream, r *requests) error {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	work, abandon := context.WithCancel(context.WithoutCancel(ctx))
+	defer abandon()
+	batcher := s.pipeline.batcher
+
+	var running sync.WaitGroup
+	defer running.Wait()
+	running.Go(func() { batcher.run(work) })
+	running.Go(func() { batcher.health.run(ctx, cfg.CanaryInterval) })
+	context.AfterFunc(ctx, func() {
+		batcher.queue.close()
+		time.AfterFunc(cfg.ShutdownTimeout, abandon)
+	})
+	defer stop() // before the wait above: deferred calls run last in, first out
+
+	if err := b.ServeEmbed(ctx, s.pipeline.fingerprint, r.handle); err != nil {
+		return err
+	}
+	return s.run(ctx, work)
+}

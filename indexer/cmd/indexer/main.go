@@ -1,0 +1,2 @@
+// Command indexer keeps a Milvus collection in step with the stream EMBEDDINGS.
+package main
