@@ -1,0 +1,50 @@
+package video
+
+import "math/rand/v2"
+
+// Between words, now and then.
+var punctuation = []rune("，！？。#")
+
+const punctuationShare = 0.07
+
+// title writes a title: words of the video's topics among words that say
+// nothing, titleMinChars to titleMaxChars characters.
+func (w *world) title(r *rand.Rand, m mixture) string {
+	n := int(titleMeanChars + 0.5 + titleDeviation*r.NormFloat64())
+	n = max(titleMinChars, min(titleMaxChars, n))
+	return w.write(r, m, n, w.strengths.TitleTopic, w.strengths.TitleCategory)
+}
+
+// speech writes what is said in the video; the challenge's data has the
+// literal "nan" for many that say nothing.
+func (w *world) speech(r *rand.Rand, m mixture) string {
+	switch u := r.Float64(); {
+	case u < w.strengths.NoSpeech:
+		return ""
+	case u < w.strengths.NoSpeech+w.strengths.NanSpeech:
+		return "nan"
+	}
+	n := logNormal(r, speechMedianChars, speechLogDeviation, 1, speechMaxChars)
+	return w.write(r, m, n, w.strengths.SpeechTopic, w.strengths.SpeechCategory)
+}
+
+// write fills n characters with words.
+func (w *world) write(r *rand.Rand, m mixture, n int, topical, categorical float64) string {
+	out := make([]rune, 0, n+4)
+	for len(out) < n {
+		l := &w.common
+		switch u := r.Float64(); {
+		case u < topical:
+			l = &w.topics[m.draw(r)].words
+		case u < topical+categorical:
+			l = &w.categories[w.topics[m.draw(r)].category].words
+		case u < topical+categorical+w.strengths.StrayWords:
+			l = &w.topics[r.IntN(len(w.topics))].words
+		}
+		out = append(out, l.words[l.by.draw(r)]...)
+		if r.Float64() < punctuationShare {
+			out = append(out, punctuation[r.IntN(len(punctuation))])
+		}
+	}
+	return string(out[:n])
+}
