@@ -11,8 +11,6 @@ import (
 	"path/filepath"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"videosim/shared/errs"
 )
 
@@ -129,8 +127,8 @@ func copyOf(data []byte) func(io.Writer) error {
 // moveInto puts temp in dir's place in one step. Where dir exists the two are
 // exchanged, and temp is the old bundle afterwards.
 func moveInto(temp, dir string) error {
-	err := os.Rename(temp, dir) // dir is new, or an empty folder
-	if err == nil || !(errors.Is(err, fs.ErrExist) || errors.Is(err, unix.ENOTEMPTY)) {
+	err := os.Rename(temp, dir)       // dir is new, or an empty folder
+	if !errors.Is(err, fs.ErrExist) { // which is also what a folder that is not empty gives
 		return err
 	}
 	return exchange(temp, dir)

@@ -24,15 +24,14 @@ const (
 
 // Common are the flags that every program has.
 type Common struct {
-	Config          string           `help:"Read settings from this YAML file: one key a flag, nested (nats: {url: …}) or not (nats-url: …)." placeholder:"FILE" type:"path"`
+	Config          string           `help:"Read settings from this YAML file: one key a flag, nested (nats: {url: …}) or not (nats-url: …)." placeholder:"FILE"`
 	Log             LogConfig        `embed:"" prefix:"log-"`
 	Admin           AdminConfig      `embed:"" prefix:"admin-"`
 	ShutdownTimeout time.Duration    `help:"How long work in hand may take to finish after SIGINT or SIGTERM; then the process ends anyway." default:"30s"`
 	Version         kong.VersionFlag `help:"Print the version and exit."`
 }
 
-// Validate is called by kong once all sources are read.
-func (c Common) Validate() error {
+func (c *Common) validate() error {
 	if c.ShutdownTimeout <= 0 {
 		return errs.Field("shutdown-timeout", "expected a positive duration, found %v", c.ShutdownTimeout)
 	}

@@ -49,7 +49,7 @@ func (p process) parse(cli any) (*kong.Context, *Common, error) {
 	case err != nil:
 		return nil, nil, err
 	}
-	return command, common, nil
+	return command, common, common.validate() // kong validates cli, not what is embedded into it
 }
 
 // helpWithVariable shows the environment variable beside a flag's help.

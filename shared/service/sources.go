@@ -41,23 +41,23 @@ func (s *sources) read(c *kong.Context, environ []string) error {
 	if err := s.readEnviron(environ, known); err != nil {
 		return err
 	}
-	path, err := s.configPath(c)
-	if err != nil || path == "" {
-		return err
+	path := s.configPath(c)
+	if path == "" {
+		return nil
 	}
 	return s.readFile(path, known)
 }
 
 // configPath is --config, or its variable.
-func (s *sources) configPath(c *kong.Context) (string, error) {
+func (s *sources) configPath(c *kong.Context) string {
 	for _, flag := range c.Model.Flags {
 		if flag.Name == "config" {
 			if path, ok := c.FlagValue(flag).(string); ok && path != "" {
-				return path, nil
+				return path
 			}
 		}
 	}
-	return kong.ExpandPath(s.environ[envName("config")]), nil
+	return s.environ[envName("config")]
 }
 
 // flagNames collects the flags of a command and everything below it.
