@@ -1,0 +1,131 @@
+package vecdb
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"strings"
+
+	"github.com/milvus-io/milvus-proto/go-api/v2/commonpb"
+
+	"videosim/shared/errs"
+)
+
+// Collection is one model's collection in a Milvus server.
+type Collection struct {
+	Fingerprint string
+	Name        string
+	Promoted    bool // the alias points to it
+}
+
+// Collections lists the models' collections of the server, by name.
+func (m *Milvus) Collections(ctx context.Context) ([]Collection, error) {
+	ctx, cancel := m.deadline(ctx)
+	defer cancel()
+	promoted, err := m.Promoted(ctx)
+	if err != nil {
+		return nil, err
+	}
+	all, err := m.client.ListCollections(ctx)
+	if err != nil {
+		return nil, m.fail("list collections beside", err)
+	}
+	var own []Collection
+	for _, c := range all {
+		if fingerprint, ok := strings.CutPrefix(c.Name, collectionPrefix); ok {
+			own = append(own, Collection{Fingerprint: fingerprint, Name: c.Name, Promoted: fingerprint == promoted})
+		}
+	}
+	slices.SortFunc(own, func(a, b Collection) int { return cmp.Compare(a.Name, b.Name) })
+	return own, nil
+}
+
+// Promoted returns the fingerprint of the collection that the alias points to,
+// "" when there is no alias.
+func (m *Milvus) Promoted(ctx context.Context) (string, error) {
+	ctx, cancel := m.deadline(ctx)
+	defer cancel()
+	found, err := m.client.DescribeCollection(ctx, Alias)
+	if isMissing(err) {
+		return "", nil
+	}
+	if err != nil {
+		return "", m.fail("read the alias beside", err)
+	}
+	return strings.TrimPrefix(found.Name, collectionPrefix), nil
+}
+
+// Promote points the alias to this collection, at once for every reader, and
+// returns the fingerprint of the one before ("" for none): promoting that one
+// is the way back. A collection that does not answer is not promoted.
+func (m *Milvus) Promote(ctx context.Context) (previous string, err error) {
+	if err := m.Ready(ctx); err != nil {
+		return "", err
+	}
+	if previous, err = m.Promoted(ctx); err != nil {
+		return "", err
+	}
+	ctx, cancel := m.deadline(ctx)
+	defer cancel()
+	if previous == "" {
+		err = m.client.CreateAlias(ctx, m.collection, Alias)
+	} else {
+		err = m.client.AlterAlias(ctx, m.collection, Alias)
+	}
+	if err != nil {
+		return "", m.fail("point the alias to", err)
+	}
+	return previous, nil
+}
+
+// Drop removes another model's collection and all that it holds. Milvus would
+// leave a dangling alias behind, so the promoted one is refused, and so is
+// this one.
+func (m *Milvus) Drop(ctx context.Context, fingerprint string) error {
+	promoted, err := m.Promoted(ctx)
+	if err != nil {
+		return err
+	}
+	name := collectionPrefix + fingerprint
+	switch {
+	case !validFingerprint.MatchString(fingerprint):
+		return errs.Field("fingerprint", "expected letters and digits, found %q", fingerprint)
+	case fingerprint == promoted:
+		return errs.Field("fingerprint", "%s is the promoted collection: promote another first", name)
+	case name == m.collection:
+		return errs.Field("fingerprint", "%s is in use by this process", name)
+	}
+	ctx, cancel := m.deadline(ctx)
+	defer cancel()
+	if err := m.client.DropCollection(ctx, name); err != nil {
+		return milvusError("milvus at "+m.cfg.Address+": drop "+name, err)
+	}
+	return nil
+}
+
+// Settle has Milvus write what it holds in memory to storage and waits until
+// its index covers it. Searches are correct before, and faster after; a bulk
+// load ends with it. It takes seconds to minutes: ctx is its only deadline.
+func (m *Milvus) Settle(ctx context.Context) error {
+	if err := m.client.Flush(ctx, m.collection, false); err != nil {
+		return m.fail("flush", err)
+	}
+	return m.waitIndexed(ctx)
+}
+
+func (m *Milvus) waitIndexed(ctx context.Context) error {
+	for {
+		state, err := m.client.GetIndexState(ctx, m.collection, fieldEmbedding)
+		switch {
+		case err != nil:
+			return m.fail("read the index state of", err)
+		case commonpb.IndexState(state) == commonpb.IndexState_Finished:
+			return nil
+		case commonpb.IndexState(state) == commonpb.IndexState_Failed:
+			return errs.New(errs.Internal, "milvus at %s: the index of %s failed to build; its server's log says why", m.cfg.Address, m.collection)
+		}
+		if err := pause(ctx); err != nil {
+			return m.fail("wait for the index of", err)
+		}
+	}
+}
