@@ -113,8 +113,10 @@ func (p *Publisher) send(ctx context.Context, msg *nats.Msg) (uint64, error) {
 		switch {
 		case err == nil:
 			return seq, nil
-		case !passing(err):
+		case refused(err):
 			return 0, errs.New(errs.Invalid, "publish %s: %w", msg.Subject, err)
+		case errors.Is(err, nats.ErrConnectionClosed), errors.Is(err, nats.ErrPermissionViolation):
+			return 0, errs.New(errs.Unavailable, "publish %s: %w", msg.Subject, err)
 		}
 		// Half the pause at random, so that producers do not come back together.
 		wait := pause/2 + rand.N(pause/2)
@@ -137,18 +139,12 @@ func (p *Publisher) attempt(ctx context.Context, msg *nats.Msg) (uint64, error) 
 	return ack.Sequence, nil
 }
 
-// passing reports whether the same message may be accepted later: no answer,
-// no stream yet, or a server that says it is not ready or full (5xx).
-func passing(err error) bool {
+// refused reports whether the same message can never be accepted. No answer,
+// no stream yet, and a server that is not ready or full (5xx) may pass.
+func refused(err error) bool {
 	var api *jetstream.APIError
 	if errors.As(err, &api) {
-		return api.Code >= 500
+		return api.Code < 500
 	}
-	for _, final := range []error{nats.ErrMaxPayload, nats.ErrBadSubject, nats.ErrPermissionViolation, nats.ErrConnectionClosed, nats.ErrHeadersNotSupported} {
-		if errors.Is(err, final) {
-			return false
-		}
-	}
-	return true
+	return errors.Is(err, nats.ErrMaxPayload) || errors.Is(err, nats.ErrBadSubject) || errors.Is(err, nats.ErrHeadersNotSupported)
 }
-

@@ -14,15 +14,15 @@ import (
 // Caps. Each keeps one event from costing more than a video is worth; a title
 // is read to 64 tokens and a speech text to what the model's length leaves.
 const (
-	MaxInlineBytes       = 512 << 10 // frames inside an event: 170 rows of 1,536 in F16
-	MaxReferencedBytes   = 16 << 20  // frames behind a ref
-	MaxTitleBytes        = 4 << 10
-	MaxSpeechBytes       = 64 << 10
-	MaxURLBytes          = 2 << 10
-	MaxTags              = 256
-	MaxFrames            = 4096
-	MaxFrameDim          = 16384
-	maxExactInt    int64 = 1<<53 - 1 // above, a JavaScript reader of our answers would round
+	MaxInlineBytes           = 512 << 10 // frames inside an event: 170 rows of 1,536 in F16
+	MaxReferencedBytes       = 16 << 20  // frames behind a ref
+	MaxTitleBytes            = 4 << 10
+	MaxSpeechBytes           = 64 << 10
+	MaxURLBytes              = 2 << 10
+	MaxTags                  = 256
+	MaxFrames                = 4096
+	MaxFrameDim              = 16384
+	maxExactInt        int64 = 1<<53 - 1 // above, a JavaScript reader of our answers would round
 )
 
 // Validate checks everything about e that the models and the index rely on,

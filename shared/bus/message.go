@@ -1,0 +1,155 @@
+package bus
+
+import (
+	"context"
+	"math/rand/v2"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"go.opentelemetry.io/otel/propagation"
+
+	"videosim/shared/errs"
+)
+
+// Message is one message of a stream, handed out by a Consumer. It must be
+// settled exactly once, by Ack or Fail; until then the server is told that it
+// is being worked on.
+type Message struct {
+	Subject   string
+	Data      []byte
+	Header    nats.Header
+	Sequence  uint64    // in the stream
+	Delivered uint64    // how often, this time included
+	Time      time.Time // when it was stored
+
+	c *Consumer
+	// Guarded by c.mu:
+	raw        jetstream.Msg // of the latest delivery
+	deliveries uint64        // as of raw
+	tries      int           // handed out again without a delivery; see hold
+	since      time.Time     // when it arrived or was handed out
+	settled    bool
+}
+
+// Context is ctx with the trace that the message carries.
+func (m *Message) Context(ctx context.Context) context.Context {
+	return propagation.TraceContext{}.Extract(ctx, propagation.HeaderCarrier(m.Header))
+}
+
+// Ack says that the message's effect is durable. Unavailable where that could
+// not be said; the message will come again and must change nothing then.
+func (m *Message) Ack(ctx context.Context) error {
+	raw, err := m.settle()
+	if err != nil {
+		return err
+	}
+	if m.c.cfg.ConfirmAcks {
+		return kinded(raw.DoubleAck(ctx), "acknowledge %s", m.Subject)
+	}
+	return kinded(raw.Ack(), "acknowledge %s", m.Subject)
+}
+
+// Fail does what the table of errs says for cause's Kind: a dead letter at
+// once, a later delivery, or later deliveries up to the limit and then a dead
+// letter. The error it returns is its own, about doing that; the message is
+// never lost by it, only delivered again.
+func (m *Message) Fail(ctx context.Context, cause error) error {
+	m.c.mu.Lock()
+	deliveries := m.deliveries
+	m.c.mu.Unlock()
+	atLimit := m.c.cfg.MaxDeliver > 0 && deliveries >= uint64(m.c.cfg.MaxDeliver)
+	switch errs.PolicyOf(errs.KindOf(cause)).Ack {
+	case errs.DeadLetter:
+		return m.bury(ctx, cause)
+	case errs.NakWithDelay:
+		if atLimit {
+			return m.hold()
+		}
+	case errs.NakUntilLimit:
+		if atLimit {
+			return m.bury(ctx, cause)
+		}
+	}
+	return m.nak(deliveries)
+}
+
+// settle takes the message out of flight and returns its handle.
+func (m *Message) settle() (jetstream.Msg, error) {
+	m.c.mu.Lock()
+	defer m.c.mu.Unlock()
+	if m.settled {
+		return nil, errs.New(errs.Internal, "message %d of %s settled twice", m.Sequence, m.c.cfg.Stream)
+	}
+	m.settled = true
+	if m.c.flight[m.Sequence] == m {
+		delete(m.c.flight, m.Sequence)
+	}
+	return m.raw, nil
+}
+
+func (m *Message) nak(deliveries uint64) error {
+	raw, err := m.settle()
+	if err != nil {
+		return err
+	}
+	return kinded(raw.NakWithDelay(m.c.cfg.retryDelay(int(deliveries))), "give back %s", m.Subject)
+}
+
+// bury keeps the message in DEAD, and only then ends its deliveries.
+func (m *Message) bury(ctx context.Context, cause error) error {
+	raw, err := m.settle()
+	if err != nil {
+		return err
+	}
+	letter := letter{
+		stream: m.c.cfg.Stream, consumer: m.c.cfg.Durable, sequence: m.Sequence, deliveries: m.Delivered,
+		subject: m.Subject, header: m.Header, data: m.Data, cause: cause,
+	}
+	if err := m.c.b.bury(ctx, letter); err != nil {
+		_ = raw.NakWithDelay(m.c.cfg.retryDelay(int(m.Delivered))) // AckWait does the same later
+		return err
+	}
+	return kinded(raw.Term(), "end the deliveries of %s", m.Subject)
+}
+
+// hold hands the message out again after a pause without giving it back to
+// the server. What is only waiting for a dependency must be tried for as long
+// as that is away, and the server counts every delivery towards its limit.
+func (m *Message) hold() error {
+	c := m.c
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if m.settled {
+		return errs.New(errs.Internal, "message %d of %s settled twice", m.Sequence, c.cfg.Stream)
+	}
+	m.tries++
+	m.since = time.Now()
+	time.AfterFunc(c.cfg.retryDelay(int(m.deliveries)+m.tries), func() { c.again(m) })
+	return nil
+}
+
+// again queues a held message, unless it was given up or the consumer stopped;
+// both mean that the server delivers it again.
+func (c *Consumer) again(m *Message) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.flight[m.Sequence] != m {
+		return
+	}
+	if c.stop.Err() != nil {
+		delete(c.flight, m.Sequence)
+		return
+	}
+	m.since = time.Now()
+	c.queue = append(c.queue, m)
+	c.wake()
+}
+
+// retryDelay is the pause after the n-th delivery, a quarter of it random so
+// that what failed together does not come back together.
+func (c ConsumerConfig) retryDelay(n int) time.Duration {
+	d := c.RetryDelay << min(max(n-1, 0), 16)
+	d = min(d, max(maxRetryDelay, c.RetryDelay))
+	return d - d/8 + rand.N(d/4+1)
+}
