@@ -64,19 +64,32 @@ func (m *Early) Logits(s *torch.Scope, hidden torch.Tensor) torch.Tensor {
 	return m.cls.Forward(s, torch.AsType(s, hidden, m.dtype))
 }
 
-func (m *Early) run(s *torch.Scope, in *Inputs) EarlyOutput {
-	t, v := in.Early.Tokens.Size(1), in.Frames.Size(1)
-	text := m.title(s, in.Early)                                    // (B,T,H)
-	frames := m.visual.Forward(s, in.Frames)                        // (B,F,H)
-	both := torch.Cat(s, 1, text, frames)                           // (B,T+F,H)
+func (m *Early) run(s *torch.Scope, in *Inputs) EarlyOutput { return m.Join(s, in, m.Towers(s, in)) }
+
+// EarlyTowers are title and frames before they meet. Finetuning changes neither
+// tower, so it may compute them once, without a graph.
+type EarlyTowers struct {
+	Text   torch.Tensor // (B,T,H)
+	Frames torch.Tensor // (B,F,H)
+}
+
+// Towers encodes title and frames apart.
+func (m *Early) Towers(s *torch.Scope, in *Inputs) EarlyTowers {
+	return EarlyTowers{Text: m.title(s, in.Early), Frames: m.visual.Forward(s, in.Frames)}
+}
+
+// Join runs the cross-modal encoder over both towers of the same inputs.
+func (m *Early) Join(s *torch.Scope, in *Inputs, towers EarlyTowers) EarlyOutput {
+	t, v := towers.Text.Size(1), towers.Frames.Size(1)
+	both := torch.Cat(s, 1, towers.Text, towers.Frames)             // (B,T+F,H)
 	mask := torch.Cat(s, 1, in.Early.Mask, in.FrameMask)            // (B,T+F)
 	types := torch.Cat(s, 1, in.Early.Types, m.types(s, in.Frames)) // (B,T+F)
 	bias := nn.AttentionMask(s, mask, m.dtype)                      // (B,1,1,T+F)
 	out := m.cross.Encode(s, both, types, m.places(s, t, v, both.Device()), bias)
 	first := torch.AsType(s, nn.First(s, out), torch.Float32) // (B,H)
-	frames = torch.Narrow(s, out, 1, t, v)                    // (B,F,H)
+	frames := torch.Narrow(s, out, 1, t, v)                   // (B,F,H)
 	mean := nn.MaskedMean(s, frames, in.FrameMask)            // (B,H)
-	return EarlyOutput{Text: text, Frames: frames, Hidden: torch.Cat(s, 1, first, mean)}
+	return EarlyOutput{Text: towers.Text, Frames: frames, Hidden: torch.Cat(s, 1, first, mean)}
 }
 
 // title encodes the title alone (B,T,H). Its types are all 0.
@@ -143,7 +156,11 @@ func (m *EarlyFinetuned) Trainable(name string) bool {
 
 // Forward computes the embedding.
 func (m *EarlyFinetuned) Forward(s *torch.Scope, in *Inputs) EarlyFinetunedOutput {
-	e := m.Encoder.run(s, in)
+	return m.Head(s, m.Encoder.run(s, in))
+}
+
+// Head computes the embedding from what the encoder made.
+func (m *EarlyFinetuned) Head(s *torch.Scope, e EarlyOutput) EarlyFinetunedOutput {
 	gates := m.gate.Forward(s, e.Hidden)   // (B,2H)
 	gated := torch.Mul(s, e.Hidden, gates) // (B,2H)
 	return EarlyFinetunedOutput{Encoder: e, Gates: gates, Gated: gated, Embedding: m.proj.Forward(s, gated)}

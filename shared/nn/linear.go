@@ -101,7 +101,8 @@ func (n *BatchNorm) Forward(s *torch.Scope, x torch.Tensor) torch.Tensor {
 		if x.Size(0) < 2 {
 			panic(&torch.Error{Op: "batch norm", Message: "training needs at least 2 rows, found 1"})
 		}
-		n.batches.AddScaled(torch.Full(s, 1, torch.Int64, n.batches.Device()), 1)
+		one := torch.Full(s, 1, torch.Int64, n.batches.Device())
+		n.batches.Copy(torch.Add(s, n.batches, one))
 	}
 	return torch.BatchNorm(s, x, n.weight, n.bias, torch.BatchStats{
 		Mean: n.mean, Variance: n.variance, Training: n.mode.training, Momentum: batchMomentum, Eps: DefaultEps,

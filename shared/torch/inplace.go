@@ -28,7 +28,7 @@ func (t Tensor) MulBy(by Tensor) { check("mul by", C.vt_mul_(t.c(), by.c())) }
 // Scale multiplies t by a number: t ← t·by.
 func (t Tensor) Scale(by float64) { check("scale", C.vt_mul_scalar_(t.c(), C.double(by))) }
 
-// AddScaled is t ← t + alpha·other.
+// AddScaled is t ← t + alpha·other, for floating-point tensors.
 func (t Tensor) AddScaled(other Tensor, alpha float64) {
 	check("add scaled", C.vt_add_(t.c(), other.c(), C.double(alpha)))
 }
