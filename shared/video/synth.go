@@ -87,10 +87,11 @@ func (w *world) render(cfg SynthConfig, p *plan, i int) Video {
 	r := random(cfg.Seed, streamVideo+uint64(i))
 	m, s := p.latents[i], w.strengths
 	v := Video{ID: p.ids[i], CategoryID: w.categories[w.topics[m.topics[0]].category].id}
+	voice := &w.voices[r.IntN(len(w.voices))]
 	if r.Float64() >= s.NoTitle {
-		v.Title = w.title(r, m)
+		v.Title = w.title(r, m, voice)
 	}
-	v.ASRText = w.speech(r, m)
+	v.ASRText = w.speech(r, m, voice)
 	if r.Float64() >= s.NoTags {
 		v.TagIDs = w.drawTags(r, m, logNormal(r, tagsMedian, tagsLogDeviation, 1, maxTags))
 	}

@@ -15,10 +15,10 @@ import (
 // two videos alike (cosine 0.32), whatever they show.
 const (
 	channelRest      = -0.08
-	channelRestWidth = 0.36
-	channelSpread    = 0.52
+	channelRestWidth = 0.335
+	channelSpread    = 0.48
 	channelSpreadLog = 0.35
-	gainLog          = 0.08 // of a video, log-normal: exposure
+	gainLog          = 0.06 // of a video, log-normal: exposure
 )
 
 // optics says where things lie among the frame values, and how they get there.
@@ -86,7 +86,7 @@ func (w *world) shoot(r *rand.Rand, m mixture, count int) Frames {
 				moving[d] = float32(keep*moving[d]) + float32(renew*float32(r.NormFloat64()))
 			}
 			latent := scene[d] + float32(drift*moving[d]) + float32(noise*float32(r.NormFloat64()))
-			v := gain * swish(o.rest[d]+float32(o.spread[d]*latent))
+			v := swish(gain * (o.rest[d] + float32(o.spread[d]*latent)))
 			data = binary.LittleEndian.AppendUint16(data, float16.Fromfloat32(v).Bits())
 		}
 	}

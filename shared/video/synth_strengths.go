@@ -21,8 +21,8 @@ type SynthStrengths struct {
 	TitleTopic, TitleCategory   float64
 	SpeechTopic, SpeechCategory float64
 	StrayWords                  float64
-	TopicWords, CategoryWords   int // words of each
-	CommonWords                 int
+	TopicWords, CategoryWords   int     // words of each
+	Voices, VoiceWords          int     // manners of speaking, each with its own common words; a video has one
 	VideosPerTopic              int     // how many videos there are for each topic, about
 	NoTitle, NoTags, NoFrames   float64 // parts of videos that lack a field
 	NoSpeech, NanSpeech         float64 // without speech text; with the literal "nan"
@@ -31,12 +31,12 @@ type SynthStrengths struct {
 // DefaultSynthStrengths are what the demo and the presets use.
 func DefaultSynthStrengths() SynthStrengths {
 	return SynthStrengths{
-		FrameTopic: 0.07, FrameStyle: 0.22, FrameOwn: 0.05, FrameDrift: 0.30, FrameNoise: 0.10,
-		StyleDims: 5, DriftKeep: 0.75,
+		FrameTopic: 0.10, FrameStyle: 0.22, FrameOwn: 0.02, FrameDrift: 0.38, FrameNoise: 0.08,
+		StyleDims: 2, DriftKeep: 0.6,
 
-		TitleTopic: 0.36, TitleCategory: 0.10,
-		SpeechTopic: 0.20, SpeechCategory: 0.08,
-		StrayWords: 0.06, TopicWords: 14, CategoryWords: 10, CommonWords: 160,
+		TitleTopic: 0.42, TitleCategory: 0.10,
+		SpeechTopic: 0.26, SpeechCategory: 0.08,
+		StrayWords: 0.06, TopicWords: 10, CategoryWords: 10, Voices: 3, VoiceWords: 16,
 		VideosPerTopic: 50,
 
 		NoTitle: 0.01, NoTags: 0.02, NoFrames: 0.01, NoSpeech: 0.05, NanSpeech: 0.08,

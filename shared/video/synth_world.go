@@ -34,7 +34,7 @@ type world struct {
 	topics     []topic
 	byTopic    weighted // popularity
 	categories []category
-	common     lexicon
+	voices     []lexicon
 	general    tagPool
 	tagKind    weighted // general, of a category, of a topic
 	tagIDs     []int64  // the most popular first
@@ -133,7 +133,9 @@ func (w *world) coinWords(r *rand.Rand) {
 		}
 		return l
 	}
-	w.common = coin(w.strengths.CommonWords)
+	for range max(1, w.strengths.Voices) {
+		w.voices = append(w.voices, coin(w.strengths.VoiceWords))
+	}
 	for c := range w.categories {
 		w.categories[c].words = coin(w.strengths.CategoryWords)
 	}
