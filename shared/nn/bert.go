@@ -84,8 +84,14 @@ func (b *BERT) Encode(s *torch.Scope, hidden, types, places, mask torch.Tensor) 
 	})
 }
 
+// firstQueries is how many positions EncodeFirst computes in the last layer to
+// get position 0. With a single one the backend multiplies by a matrix-vector
+// kernel whose rounding depends on the memory address, so that a video's
+// embedding would depend on its place in the batch.
+const firstQueries = 2
+
 // EncodeFirst is Encode for callers that read only position 0: (B,H). The last
-// layer computes nothing else.
+// layer leaves out the other positions.
 func (b *BERT) EncodeFirst(s *torch.Scope, hidden, types, places, mask torch.Tensor) torch.Tensor {
 	return s.Sub(func(s *torch.Scope) torch.Tensor {
 		x := b.embed(s, hidden, types, places)
@@ -93,12 +99,12 @@ func (b *BERT) EncodeFirst(s *torch.Scope, hidden, types, places, mask torch.Ten
 			x = s.Sub(func(s *torch.Scope) torch.Tensor {
 				queries := x
 				if i == len(b.layers)-1 {
-					queries = torch.Narrow(s, x, 1, 0, 1) // (B,1,H)
+					queries = torch.Narrow(s, x, 1, 0, min(firstQueries, x.Size(1))) // (B,2,H)
 				}
 				return l.forward(s, queries, x, mask)
 			})
 		}
-		return torch.Squeeze(s, x, 1)
+		return First(s, x)
 	})
 }
 
