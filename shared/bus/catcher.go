@@ -11,10 +11,11 @@ import (
 	"videosim/shared/errs"
 )
 
-// catcher is the net under workers that die. The server stops delivering a
-// message that nobody has answered MaxDeliver times and leaves a note; the
-// stream EXHAUSTED keeps the notes, so they wait even if every process is
-// down, and one catcher of all buses turns each into a dead letter.
+// catcher is the last net under workers that die. A Consumer buries what comes
+// to it for the last time; where that fails too, the server stops delivering
+// the message and leaves a note. The stream EXHAUSTED keeps the notes, so they
+// wait even if every process is down, and one catcher of all buses turns each
+// into a dead letter.
 type catcher struct {
 	b    *Bus
 	c    *Consumer
@@ -103,6 +104,10 @@ func (n *catcher) catch(ctx context.Context, data []byte) error {
 	return n.b.bury(ctx, letter{
 		stream: note.Stream, consumer: note.Consumer, sequence: note.Sequence, deliveries: note.Deliveries,
 		subject: msg.Subject, header: msg.Header, data: msg.Data,
-		cause: errs.New(errs.Internal, "delivered %d times and never answered: its worker died or hung each time", note.Deliveries),
+		cause: neverAnswered(note.Deliveries),
 	})
+}
+
+func neverAnswered(deliveries uint64) error {
+	return errs.New(errs.Internal, "delivered %d times and never answered: its worker died or hung each time", deliveries)
 }

@@ -49,8 +49,9 @@ type ConsumerConfig struct {
 }
 
 const (
-	// spareDeliveries is what the server allows beyond the workers' own limit:
-	// a worker that dies at its last try must not lose the message.
+	// spareDeliveries is what the server allows beyond the workers' own limit,
+	// for workers that die before they can say anything. The last delivery of
+	// all is never handed out but buried: it has killed the others.
 	spareDeliveries = 3
 	maxRetryDelay   = 30 * time.Second
 	pinnedGroup     = "active"
@@ -90,8 +91,8 @@ func (c ConsumerConfig) jetstream() jetstream.ConsumerConfig {
 		MaxAckPending: c.MaxAckPending,
 		MaxDeliver:    -1,
 	}
-	if c.MaxDeliver > 0 {
-		js.MaxDeliver = c.MaxDeliver + spareDeliveries
+	if last := c.lastDelivery(); last > 0 {
+		js.MaxDeliver = int(last)
 	}
 	if c.Pinned {
 		js.PriorityPolicy = jetstream.PriorityPolicyPinned
@@ -99,6 +100,14 @@ func (c ConsumerConfig) jetstream() jetstream.ConsumerConfig {
 		js.PinnedTTL = c.PinnedTTL
 	}
 	return js
+}
+
+// lastDelivery is how often the server delivers a message; 0: without end.
+func (c ConsumerConfig) lastDelivery() uint64 {
+	if c.MaxDeliver < 0 {
+		return 0
+	}
+	return uint64(c.MaxDeliver + spareDeliveries)
 }
 
 // pullExpiry is how long one request for messages stands. A pinned worker

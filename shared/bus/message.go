@@ -113,6 +113,16 @@ func (m *Message) bury(ctx context.Context, cause error) error {
 	return kinded(raw.Term(), "end the deliveries of %s", m.Subject)
 }
 
+// unanswered buries a message at its last delivery.
+func (m *Message) unanswered() {
+	ctx, cancel := context.WithTimeout(m.c.b.closed, buryTimeout)
+	defer cancel()
+	if err := m.bury(ctx, neverAnswered(m.Delivered)); err != nil {
+		// The server leaves a note now, and the catcher tries again.
+		m.c.b.log.Warn("dead letter delayed", "consumer", m.c.cfg.Durable, "error", err)
+	}
+}
+
 // hold hands the message out again after a pause without giving it back to
 // the server. What is only waiting for a dependency must be tried for as long
 // as that is away, and the server counts every delivery towards its limit.

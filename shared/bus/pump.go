@@ -103,6 +103,10 @@ func (c *Consumer) arrived(raw jetstream.Msg) {
 		m.Header = nats.Header{}
 	}
 	c.flight[m.Sequence] = m
+	if last := c.cfg.lastDelivery(); last > 0 && m.Delivered >= last {
+		go m.unanswered()
+		return
+	}
 	c.queue = append(c.queue, m)
 	c.wake()
 }

@@ -99,6 +99,9 @@ func StartServer(cfg ServerConfig) (*Server, error) {
 		ns.Shutdown()
 		return nil, errs.New(errs.Unavailable, "embedded NATS in %s: not ready after %s: is the port %d free and the folder writable?", cfg.StoreDir, startTimeout, cfg.Port)
 	}
+	if addr, ok := ns.Addr().(*net.TCPAddr); ok && cfg.Port != 0 {
+		cfg.Port = addr.Port
+	}
 	return &Server{ns: ns, cfg: cfg}, nil
 }
 
@@ -111,13 +114,7 @@ func (s *Server) ClientURL() string {
 }
 
 // Config is what the server was started with, its real port filled in.
-func (s *Server) Config() ServerConfig {
-	cfg := s.cfg
-	if addr, ok := s.ns.Addr().(*net.TCPAddr); ok && cfg.Port != 0 {
-		cfg.Port = addr.Port
-	}
-	return cfg
-}
+func (s *Server) Config() ServerConfig { return s.cfg }
 
 // Shutdown ends the server in order and waits for it, so that the folder can
 // be opened again at once. Clients should be closed before.
