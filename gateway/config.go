@@ -1,0 +1,105 @@
+package gateway
+
+import (
+	"net"
+	"time"
+
+	"videosim/shared/bus"
+	"videosim/shared/errs"
+	"videosim/shared/vecdb"
+)
+
+// Config of the gateway. Every field is a flag, a key of the config file and
+// an environment variable of the same name.
+type Config struct {
+	Listen string `help:"Address to serve HTTP on. Without keys only a loopback address is accepted; port 0 takes a free one." default:"127.0.0.1:8080" placeholder:"HOST:PORT"`
+	Bundle string `help:"Folder of the bundle whose embeddings to serve; only its manifest is read." placeholder:"DIR"`
+
+	Keys           Keys   `help:"API keys, as NAME:SHA256:SCOPE+SCOPE (scopes: query, ingest, admin), comma-separated; a list of {name, hash, scopes} in the config file. Two keys may share a name while one replaces the other." placeholder:"KEY"`
+	InsecureNoKeys bool   `help:"Serve an address that is not loopback without any keys: whoever reaches it may query and publish."`
+	TLSCert        string `help:"PEM file of the certificate to serve HTTPS with; read again when it changes." placeholder:"FILE"`
+	TLSKey         string `help:"PEM file of the certificate's key." placeholder:"FILE"`
+	TLSClientCA    string `help:"PEM file of the authority that signs callers' certificates; callers without one are refused (mTLS)." placeholder:"FILE"`
+
+	RateLimit     float64       `help:"Calls a second that one key, or one address where there are no keys, may make on average; 0: any number." default:"0"`
+	RateBurst     int           `help:"Calls that may come at once under rate-limit." default:"50"`
+	MaxInFlight   int           `help:"Calls at work at once; more are refused as overloaded. Each may hold its body and its answer in memory." default:"256"`
+	MaxBodyBytes  int64         `help:"Largest JSON body in bytes. Streams of pairs have no limit; label files have one of pairs." default:"8388608"`
+	MaxLabelPairs int           `help:"Most pairs of one evaluation, about 100 bytes of memory each." default:"1000000"`
+	Timeout       time.Duration `help:"Longest time for one call; a caller may ask for less with the header Videosim-Timeout-Ms." default:"15s"`
+	StreamTimeout time.Duration `help:"Longest time for one evaluation, and longest silence of a stream of pairs." default:"60s"`
+	StopTimeout   time.Duration `help:"How long calls in hand may take to finish when the process is told to stop." default:"20s"`
+
+	PageTokenKey string `help:"Secret that signs page tokens; the same for all gateways behind one address. Empty: a random one, so that tokens die with the process." secret:""`
+
+	Index vecdb.Config `embed:""`
+	NATS  bus.Config   `embed:"" prefix:"nats-"`
+}
+
+// Validate returns an Invalid error that names the first field at fault.
+func (c Config) Validate() error {
+	if c.Bundle == "" {
+		return errs.Field("bundle", "expected the folder of a bundle, found none; trainer train makes one")
+	}
+	if err := c.validateDoors(); err != nil {
+		return err
+	}
+	if err := c.Index.Validate(); err != nil {
+		return err
+	}
+	for _, f := range []struct {
+		name  string
+		value int64
+		max   int64
+	}{
+		{"rate-burst", int64(c.RateBurst), 1 << 20},
+		{"max-in-flight", int64(c.MaxInFlight), 1 << 20},
+		{"max-body-bytes", c.MaxBodyBytes, 1 << 30},
+		{"max-label-pairs", int64(c.MaxLabelPairs), 100_000_000},
+	} {
+		if f.value < 1 || f.value > f.max {
+			return errs.Field(f.name, "expected 1 to %d, found %d", f.max, f.value)
+		}
+	}
+	if !(c.RateLimit >= 0 && c.RateLimit <= 1e9) {
+		return errs.Field("rate-limit", "expected 0 to 1e9 calls a second, found %v", c.RateLimit)
+	}
+	for _, f := range []struct {
+		name  string
+		value time.Duration
+	}{{"timeout", c.Timeout}, {"stream-timeout", c.StreamTimeout}, {"stop-timeout", c.StopTimeout}} {
+		if f.value < time.Millisecond || f.value > time.Hour {
+			return errs.Field(f.name, "expected 1ms to 1h, found %s", f.value)
+		}
+	}
+	return nil
+}
+
+// validateDoors checks who can get in.
+func (c Config) validateDoors() error {
+	host, _, err := net.SplitHostPort(c.Listen)
+	if err != nil {
+		return errs.Field("listen", "expected HOST:PORT: %w", err)
+	}
+	if err := c.Keys.validate(); err != nil {
+		return err
+	}
+	if len(c.Keys) == 0 && !c.InsecureNoKeys && !loopback(host) {
+		return errs.Field("listen", "%s can be reached from other machines, and there are no keys: "+
+			"set keys, or listen on 127.0.0.1, or say insecure-no-keys: true", c.Listen)
+	}
+	if (c.TLSCert == "") != (c.TLSKey == "") {
+		return errs.Field("tls-cert", "expected tls-cert and tls-key together")
+	}
+	if c.TLSClientCA != "" && c.TLSCert == "" {
+		return errs.Field("tls-client-ca", "expected tls-cert and tls-key with it")
+	}
+	return nil
+}
+
+// loopback reports whether only this machine reaches host. A name other than
+// localhost is not trusted to stay one.
+func loopback(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}

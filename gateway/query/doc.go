@@ -1,0 +1,13 @@
+// Package query is what the gateway's questions mean, free of HTTP.
+//
+// The path of a question:
+//
+//	input.go    ids, contents and embeddings become vectors (fetched, embedded, checked)
+//	vector.go   several vectors become one direction
+//	similar.go  the direction becomes hits, hits become a page of results
+//	pairs.go    two inputs become a cosine, a cosine a score
+//	explain.go  a cosine becomes the sum of its terms
+//
+// An Engine answers for one model only: its fingerprint goes with every
+// request for an embedding, and its index holds that model's vectors alone.
+package query
