@@ -1,4 +1,5 @@
-package text
+// Outside the package: testkit reaches it through the event bus.
+package text_test
 
 import (
 	"bufio"
@@ -9,6 +10,7 @@ import (
 	"testing"
 
 	"videosim/shared/testkit"
+	"videosim/shared/text"
 )
 
 type goldenRow struct {
@@ -17,7 +19,7 @@ type goldenRow struct {
 	Mask  []int64 `json:"attention_mask"`
 }
 
-func (want goldenRow) check(t *testing.T, what string, e Encoding) {
+func (want goldenRow) check(t *testing.T, what string, e text.Encoding) {
 	t.Helper()
 	n := len(want.IDs)
 	ids, types, mask := make([]int64, n), make([]int64, n), make([]int64, n)
@@ -40,7 +42,7 @@ func TestGoldenTokenization(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tok, err := New(vocab, Options{LiteralSpecialTokens: LiteralIDs})
+	tok, err := text.New(vocab, text.Options{LiteralSpecialTokens: text.LiteralIDs})
 	if err != nil {
 		t.Fatal(err)
 	}
