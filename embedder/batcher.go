@@ -47,8 +47,8 @@ func (b *batcher) embed(ctx context.Context, l lane, input *video.Batch) (late, 
 // positions is what a row costs: its tokens in both models and its frames.
 func positions(b *video.Batch) int { return b.Late.Len + b.Early.Len + b.FrameLen }
 
-// run serves until the queue is closed. ctx bounds only the model's calls: it
-// ends later than the intake, so that the batch in hand is finished.
+// run serves until both lanes are closed. ctx bounds only the model's calls:
+// it outlives the intake, so that the batch in hand is finished.
 func (b *batcher) run(ctx context.Context) {
 	for {
 		batch, l := b.queue.take()

@@ -85,7 +85,7 @@ func newBatcher(t *testing.T, m Model, l limits) *batcher {
 	}
 	done := make(chan struct{})
 	go func() { defer close(done); b.run(context.Background()) }()
-	t.Cleanup(func() { b.queue.close(); <-done })
+	t.Cleanup(func() { b.queue.close(bulk); b.queue.close(interactive); <-done })
 	return b
 }
 

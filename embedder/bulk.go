@@ -132,14 +132,14 @@ func (s *stream) handle(ctx context.Context, m *bus.Message) (outcome string, er
 func (s *stream) done(ctx context.Context, id string, sequence uint64) (bool, error) {
 	ctx, cancel := context.WithTimeout(ctx, settleTimeout)
 	defer cancel()
-	last, err := s.bus.LastEmbedding(ctx, s.pipeline.fingerprint, id)
-	if errs.KindOf(err) == errs.NotFound {
+	last, _, err := s.bus.LastEmbedding(ctx, s.pipeline.fingerprint, id)
+	switch {
+	case err == nil:
+		return last.GetSequence() >= sequence, nil
+	case errs.KindOf(err) == errs.NotFound, errs.KindOf(err) == errs.Corrupt: // a corrupt one is replaced
 		return false, nil
 	}
-	if err != nil {
-		return false, fmt.Errorf("look up the embedding stored last: %w", err)
-	}
-	return last.GetSequence() >= sequence, nil
+	return false, fmt.Errorf("look up the embedding stored last: %w", err)
 }
 
 // store writes the effect, again and again while NATS does not answer: an

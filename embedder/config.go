@@ -1,10 +1,12 @@
 package embedder
 
 import (
+	"fmt"
 	"time"
 
 	"videosim/shared/bus"
 	"videosim/shared/errs"
+	"videosim/shared/event"
 )
 
 // Config of the embedder. Every field is a flag, a key of the config file and
@@ -20,12 +22,10 @@ type Config struct {
 
 	BulkSlots        int           `help:"Events of the stream taken on at once, from their decoding to their acknowledgement (at most 1024). Each may hold its frames in memory: 0.5 MiB, or ref-max-bytes." default:"128"`
 	InteractiveSlots int           `help:"Videos of requests taken on at once; a request that would exceed it is refused as overloaded." default:"64"`
-	InteractiveWait  time.Duration `help:"Deadline of a request that brings none of its own." default:"30s"`
 	AckWait          time.Duration `help:"Silence after which NATS gives an event to another embedder. Events at work are kept alive by themselves, so this is only the time to notice a dead process." default:"30s"`
 	MaxDeliver       int           `help:"Deliveries after which an event that fails for an unknown reason becomes a dead letter." default:"5"`
 	StoreTimeout     time.Duration `help:"How long storing one embedding is retried before its event goes back to the stream." default:"30s"`
 	CanaryInterval   time.Duration `help:"Quiet time after which the device is checked with a video of its own." default:"15s"`
-	ShutdownTimeout  time.Duration `help:"How long the batch in hand may take to finish when the process is told to stop." default:"30s"`
 
 	Ref  RefConfig  `embed:"" prefix:"ref-"`
 	NATS bus.Config `embed:"" prefix:"nats-"`
@@ -34,7 +34,7 @@ type Config struct {
 // RefConfig says which frames by reference are fetched, and how.
 type RefConfig struct {
 	Allow    []string      `help:"Addresses under which events may name their frames: objectstore:BUCKET, https://HOST/PATH, file:///DIR. None: frames must be inline." placeholder:"ADDRESS"`
-	MaxBytes int64         `help:"Largest frames fetched by reference, in bytes. 32 frames of 1,536 numbers are 98,304 bytes in half precision." default:"2097152"`
+	MaxBytes int           `help:"Largest frames fetched by reference, in bytes. 32 frames of 1,536 numbers are 98,304 bytes in half precision." default:"2097152"`
 	Timeout  time.Duration `help:"Longest time for one fetch, the wait for its turn included." default:"20s"`
 	Parallel int           `help:"Fetches at once." default:"16"`
 }
@@ -57,6 +57,7 @@ func (c Config) Validate() error {
 		{"interactive-slots", c.InteractiveSlots, 1 << 16},
 		{"max-deliver", c.MaxDeliver, 1000},
 		{"ref-parallel", c.Ref.Parallel, 1024},
+		{"ref-max-bytes", c.Ref.MaxBytes, event.MaxReferencedBytes},
 	} {
 		if f.value < 1 || f.value > f.max {
 			return errs.Field(f.name, "expected 1 to %d, found %d", f.max, f.value)
@@ -65,10 +66,13 @@ func (c Config) Validate() error {
 	if c.Threads < 0 {
 		return errs.Field("threads", "expected 0 or more, found %d", c.Threads)
 	}
-	if c.Ref.MaxBytes < 1 {
-		return errs.Field("ref-max-bytes", "expected 1 or more, found %d", c.Ref.MaxBytes)
+	if err := c.validateTimes(); err != nil {
+		return err
 	}
-	return c.validateTimes()
+	if err := c.NATS.Validate(); err != nil {
+		return fmt.Errorf("nats: %w", err)
+	}
+	return nil
 }
 
 func (c Config) validateTimes() error {
@@ -76,11 +80,9 @@ func (c Config) validateTimes() error {
 		name  string
 		value time.Duration
 	}{
-		{"interactive-wait", c.InteractiveWait},
 		{"ack-wait", c.AckWait},
 		{"store-timeout", c.StoreTimeout},
 		{"canary-interval", c.CanaryInterval},
-		{"shutdown-timeout", c.ShutdownTimeout},
 		{"ref-timeout", c.Ref.Timeout},
 	} {
 		if f.value < time.Millisecond {

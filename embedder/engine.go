@@ -2,7 +2,6 @@ package embedder
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"strings"
 
@@ -20,6 +19,12 @@ type ensemble struct {
 	model  *model.Ensemble
 }
 
+// close frees the weights and ends the engine.
+func (e *ensemble) close() {
+	e.model.Close()
+	e.engine.Close()
+}
+
 // Embed hops to the engine's thread once.
 func (e *ensemble) Embed(ctx context.Context, b *video.Batch) (halves model.Halves, err error) {
 	err = e.engine.Do(ctx, func(s *torch.Scope) error {
@@ -30,7 +35,7 @@ func (e *ensemble) Embed(ctx context.Context, b *video.Batch) (halves model.Halv
 }
 
 // openModel starts the engine and loads the bundle into it. The caller closes
-// the engine.
+// both.
 func openModel(cfg Config, b *bundle.Bundle) (*ensemble, error) {
 	engine, err := torch.Start(torch.EngineConfig{Device: cfg.Device, Threads: cfg.Threads, Precision: cfg.Precision})
 	if err != nil {
@@ -46,9 +51,9 @@ func openModel(cfg Config, b *bundle.Bundle) (*ensemble, error) {
 
 // openCollator makes the collator that the bundle's models were trained with.
 func openCollator(b *bundle.Bundle) (*video.Collator, error) {
-	var cfg model.Config
-	if err := json.Unmarshal(b.Config, &cfg); err != nil {
-		return nil, errs.New(errs.Corrupt, "read the model's config: %w", err)
+	cfg, err := model.ParseConfig(b.Config)
+	if err != nil {
+		return nil, err
 	}
 	vocab, err := b.Vocab()
 	if err != nil {
@@ -58,13 +63,7 @@ func openCollator(b *bundle.Bundle) (*video.Collator, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the vocabulary: %w", err)
 	}
-	shape := video.CollateConfig{
-		LateTokens: cfg.LateTokens, EarlyTokens: cfg.EarlyTokens,
-		Frames: cfg.Frames, FrameDim: cfg.Video.FrameDim,
-		// Where padding frames are attended to, their number is part of the
-		// result, so no batch may be shorter than the training's.
-		PadToLongest: !cfg.AttendPaddingFrames,
-	}
+	shape := cfg.Collate(true)
 	if err := shape.Validate(); err != nil {
 		return nil, err
 	}

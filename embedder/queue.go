@@ -53,8 +53,8 @@ type queue struct {
 
 	mu      sync.Mutex
 	waiting [lanes][]*item
-	run     int  // interactive batches since the last bulk one
-	closed  bool // push refuses, take drains nothing more
+	closed  [lanes]bool
+	run     int // interactive batches since the last bulk one
 	wake    chan struct{}
 }
 
@@ -62,11 +62,11 @@ func newQueue(l limits) *queue {
 	return &queue{limits: l, wake: make(chan struct{}, 1)}
 }
 
-// push adds it to a lane. It never blocks; it fails only after close.
+// push adds it to a lane. It never blocks; it fails only where the lane is closed.
 func (q *queue) push(l lane, it *item) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.closed {
+	if q.closed[l] {
 		return errStopping
 	}
 	q.waiting[l] = append(q.waiting[l], it)
@@ -96,7 +96,7 @@ func (q *queue) remove(l lane, it *item) {
 }
 
 // take blocks until something waits, then returns one batch of one lane. It
-// returns nil once the queue is closed.
+// returns nil once both lanes are closed.
 func (q *queue) take() ([]*item, lane) {
 	for {
 		if batch, l, done := q.tryTake(); done || len(batch) > 0 {
@@ -109,12 +109,9 @@ func (q *queue) take() ([]*item, lane) {
 func (q *queue) tryTake() (batch []*item, l lane, done bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.closed {
-		return nil, 0, true
-	}
 	l = q.nextLane()
 	if len(q.waiting[l]) == 0 {
-		return nil, l, false
+		return nil, l, q.closed[interactive] && q.closed[bulk]
 	}
 	batch, q.waiting[l] = form(q.waiting[l], q.limits)
 	return batch, l, false
@@ -132,17 +129,15 @@ func (q *queue) nextLane() lane {
 	return interactive
 }
 
-// close refuses all later pushes, fails what waits and ends take.
-func (q *queue) close() {
+// close refuses all later pushes to a lane and fails what waits in it.
+func (q *queue) close(l lane) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.closed = true
-	for l := range q.waiting {
-		for _, it := range q.waiting[l] {
-			it.result <- result{err: errStopping}
-		}
-		q.waiting[l] = nil
+	q.closed[l] = true
+	for _, it := range q.waiting[l] {
+		it.result <- result{err: errStopping}
 	}
+	q.waiting[l] = nil
 	q.signal()
 }
 

@@ -116,7 +116,12 @@ func TestTakeWaitsAndCloseEndsIt(t *testing.T) {
 	if got := <-taken; !same(got, []*item{it}) {
 		t.Fatalf("take woke with %d items, want the pushed one", len(got))
 	}
-	q.close()
+	q.close(bulk)
+	pushAll(t, q, interactive, it)
+	if got := <-taken; !same(got, []*item{it}) {
+		t.Fatal("closing one lane ended the other")
+	}
+	q.close(interactive)
 	if got := <-taken; got != nil {
 		t.Fatalf("take after close: %d items, want nil", len(got))
 	}
@@ -130,7 +135,8 @@ func TestCloseFailsWhatWaits(t *testing.T) {
 	a, b := waiting(1), waiting(1)
 	pushAll(t, q, bulk, a)
 	pushAll(t, q, interactive, b)
-	q.close()
+	q.close(bulk)
+	q.close(interactive)
 	for _, it := range []*item{a, b} {
 		if r := <-it.result; !errors.Is(r.err, errStopping) {
 			t.Errorf("waiting item got %v, want errStopping", r.err)

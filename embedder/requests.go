@@ -3,7 +3,6 @@ package embedder
 import (
 	"context"
 	"sync"
-	"time"
 
 	"golang.org/x/sync/semaphore"
 
@@ -17,11 +16,10 @@ type requests struct {
 	pipeline *pipeline
 	slots    *semaphore.Weighted // one a video
 	limit    int                 // number of slots
-	wait     time.Duration       // deadline of a request without one
 	metrics  *metrics
 }
 
-// handle answers one request. A whole request is admitted or refused; a video
+// handle answers one request before ctx, the caller's deadline, ends. A whole request is admitted or refused; a video
 // in it that cannot be embedded fails alone.
 func (r *requests) handle(ctx context.Context, req *event.EmbedRequest) *event.EmbedReply {
 	videos := req.GetVideos()
@@ -31,8 +29,6 @@ func (r *requests) handle(ctx context.Context, req *event.EmbedRequest) *event.E
 		return &event.EmbedReply{Error: message, ErrorKind: kind}
 	}
 	defer r.slots.Release(int64(len(videos)))
-	ctx, cancel := context.WithTimeout(ctx, r.wait)
-	defer cancel()
 	reply := &event.EmbedReply{Results: make([]*event.EmbedResult, len(videos))}
 	var all sync.WaitGroup
 	for i, e := range videos {

@@ -25,7 +25,7 @@ import (
 type objects interface {
 	// Object returns an object of at most maxBytes. Errors: NotFound, Invalid
 	// (larger), Unavailable.
-	Object(ctx context.Context, bucket, key string, maxBytes int64) ([]byte, error)
+	Object(ctx context.Context, bucket, key string, maxBytes int) ([]byte, error)
 }
 
 // resolver fetches frames that an event names instead of carrying them. A
@@ -163,11 +163,11 @@ func (r *resolver) get(ctx context.Context, ref *url.URL) ([]byte, error) {
 
 // readAll reads to the end, but never more than one byte over the limit.
 func (r *resolver) readAll(from io.Reader) ([]byte, error) {
-	data, err := io.ReadAll(io.LimitReader(from, r.cfg.MaxBytes+1))
+	data, err := io.ReadAll(io.LimitReader(from, int64(r.cfg.MaxBytes)+1))
 	if err != nil {
 		return nil, errs.New(errs.Unavailable, "%w", err)
 	}
-	if int64(len(data)) > r.cfg.MaxBytes {
+	if len(data) > r.cfg.MaxBytes {
 		return nil, errs.Field("frames.ref", "expected at most %d bytes, found more", r.cfg.MaxBytes)
 	}
 	return data, nil

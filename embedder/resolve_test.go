@@ -20,7 +20,7 @@ import (
 // store is an object store in a map.
 type store map[string][]byte
 
-func (s store) Object(_ context.Context, bucket, key string, maxBytes int64) ([]byte, error) {
+func (s store) Object(_ context.Context, bucket, key string, maxBytes int) ([]byte, error) {
 	data, ok := s[bucket+"/"+key]
 	if !ok {
 		return nil, errs.New(errs.NotFound, "no object %s in %s", key, bucket)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"sync"
-	"time"
 
 	"golang.org/x/sync/semaphore"
 
@@ -40,10 +39,11 @@ func Run(ctx context.Context, cfg Config, env Env) error {
 	// NATS before the weights: a wrong address shows in a second, not after
 	// the minute that a large model takes to load.
 	if env.Bus == nil {
-		if env.Bus, err = bus.Connect(ctx, cfg.NATS); err != nil {
+		if env.Bus, err = bus.Connect(ctx, cfg.NATS, bus.WithLog(env.Log), bus.WithMetrics(env.Metrics)); err != nil {
 			return err
 		}
 		defer env.Bus.Close()
+		env.Admin.Ready("nats", env.Bus.Ready)
 	}
 	if err := env.Bus.EnsureStreams(ctx); err != nil {
 		return err
@@ -52,7 +52,7 @@ func Run(ctx context.Context, cfg Config, env Env) error {
 	if err != nil {
 		return err
 	}
-	defer model.engine.Close()
+	defer model.close()
 	env.Log.Info("model loaded", "fingerprint", b.Manifest.Fingerprint, "device", model.engine.Device(), "precision", model.engine.DType())
 	return serve(ctx, cfg, env, b.Manifest.Fingerprint, model, collator)
 }
@@ -97,33 +97,39 @@ func serve(ctx context.Context, cfg Config, env Env, fingerprint string, model M
 	}
 	requests := &requests{
 		pipeline: pipeline, slots: semaphore.NewWeighted(int64(cfg.InteractiveSlots)), limit: cfg.InteractiveSlots,
-		wait: cfg.InteractiveWait, metrics: metrics,
+		metrics: metrics,
 	}
 	return operate(ctx, cfg, env.Bus, stream, requests)
 }
 
-// operate runs the parts until ctx ends or the stream fails, and stops them in
-// the order in which work flows: no new work, then no new batch, then the
-// batch in hand and its acknowledgements, then the model.
+// operate runs the parts until ctx ends or the stream fails. Then it stops
+// them in the order in which work flows: nothing new; what waits of the stream
+// goes back to it, while requests and the batch in hand are finished; then the
+// model. Every step has a deadline of its own, so work itself has none.
 func operate(ctx context.Context, cfg Config, b *bus.Bus, s *stream, r *requests) error {
+	work := context.WithoutCancel(ctx)
 	ctx, stop := context.WithCancel(ctx)
-	defer stop()
-	work, abandon := context.WithCancel(context.WithoutCancel(ctx))
-	defer abandon()
 	batcher := s.pipeline.batcher
-
-	var running sync.WaitGroup
-	defer running.Wait()
-	running.Go(func() { batcher.run(work) })
-	running.Go(func() { batcher.health.run(ctx, cfg.CanaryInterval) })
-	context.AfterFunc(ctx, func() {
-		batcher.queue.close()
-		time.AfterFunc(cfg.ShutdownTimeout, abandon)
-	})
-	defer stop() // before the wait above: deferred calls run last in, first out
-
-	if err := b.ServeEmbed(ctx, s.pipeline.fingerprint, r.handle); err != nil {
+	server, err := b.ServeEmbed(s.pipeline.fingerprint, r.handle)
+	if err != nil {
+		stop()
 		return err
 	}
-	return s.run(ctx, work)
+	var running sync.WaitGroup
+	running.Go(func() { batcher.run(work) })
+	running.Go(func() { batcher.health.run(ctx, cfg.CanaryInterval) })
+	running.Go(func() {
+		<-ctx.Done()
+		batcher.queue.close(bulk)
+		wait, cancel := context.WithTimeout(work, settleTimeout)
+		defer cancel()
+		if err := server.Stop(wait); err != nil {
+			s.log.Warn("requests cut short", "error", err)
+		}
+		batcher.queue.close(interactive)
+	})
+	err = s.run(ctx, work)
+	stop()
+	running.Wait()
+	return err
 }

@@ -1,8 +1,10 @@
 package indexer
 
 import (
+	"fmt"
 	"time"
 
+	"videosim/shared/bundle"
 	"videosim/shared/bus"
 	"videosim/shared/errs"
 	"videosim/shared/vecdb"
@@ -15,14 +17,14 @@ type Config struct {
 	Fingerprint string `help:"Fingerprint of the model, in place of a bundle." placeholder:"HEX"`
 	Dim         int    `help:"Numbers in an embedding, where no bundle says so." default:"256"`
 
-	BatchEmbeddings int           `help:"Most embeddings in one write." default:"1000"`
-	MaxPending      int           `help:"Embeddings taken from the stream and not yet acknowledged. About 4 KiB of memory each." default:"4000"`
+	BatchEmbeddings int           `help:"Most embeddings in one write." default:"2000"`
+	MaxPending      int           `help:"Embeddings taken from the stream and not yet acknowledged. About 4 KiB of memory each." default:"8000"`
 	KnownSequences  int           `help:"Videos whose newest sequence is kept in memory, so that most writes need no look-up in the index first. About 150 bytes each; at least max-pending." default:"200000"`
 	AckWait         time.Duration `help:"Silence after which NATS delivers an embedding again. Embeddings at work are kept alive by themselves." default:"30s"`
 	MaxDeliver      int           `help:"Deliveries after which an embedding that fails for an unknown reason becomes a dead letter." default:"5"`
 	WriteTimeout    time.Duration `help:"Deadline of one call to the index; a call that misses it is made again." default:"30s"`
 
-	Index vecdb.Config `embed:"" prefix:"index-"`
+	Index vecdb.Config `embed:""`
 	NATS  bus.Config   `embed:"" prefix:"nats-"`
 }
 
@@ -30,6 +32,9 @@ type Config struct {
 func (c Config) Validate() error {
 	if (c.Bundle == "") == (c.Fingerprint == "") {
 		return errs.Field("bundle", "expected either bundle or fingerprint, found %q and %q", c.Bundle, c.Fingerprint)
+	}
+	if c.Fingerprint != "" && !bundle.ValidFingerprint(c.Fingerprint) {
+		return errs.Field("fingerprint", "expected 12 hex digits, found %q", c.Fingerprint)
 	}
 	for _, f := range []struct {
 		name            string
@@ -50,6 +55,12 @@ func (c Config) Validate() error {
 	}
 	if c.WriteTimeout < time.Millisecond {
 		return errs.Field("write-timeout", "expected at least 1ms, found %s", c.WriteTimeout)
+	}
+	if err := c.Index.Validate(); err != nil {
+		return err
+	}
+	if err := c.NATS.Validate(); err != nil {
+		return fmt.Errorf("nats: %w", err)
 	}
 	return nil
 }

@@ -1,6 +1,8 @@
 package indexer
 
 import (
+	"time"
+
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
 )
@@ -42,10 +44,12 @@ func newMetrics(r prometheus.Registerer) *metrics {
 	}
 }
 
-// count adds a batch to the counters: each change once, and as stale every
-// message that it overtook.
-func (m *metrics) count(fresh, stale []*change) {
-	for _, c := range fresh {
+// applied counts changes that a write of this duration made: each once, and as
+// stale every message that one of them overtook.
+func (m *metrics) applied(changes []*change, took time.Duration) {
+	m.writeSeconds.Observe(took.Seconds())
+	m.batchEmbeddings.Observe(float64(len(changes)))
+	for _, c := range changes {
 		result := "applied"
 		if c.effect.GetDeleted() {
 			result = "deleted"
@@ -53,7 +57,9 @@ func (m *metrics) count(fresh, stale []*change) {
 		m.embeddings.WithLabelValues(result).Inc()
 		m.embeddings.WithLabelValues("stale").Add(float64(len(c.messages) - 1))
 	}
-	for _, c := range stale {
-		m.embeddings.WithLabelValues("stale").Add(float64(len(c.messages)))
-	}
+}
+
+// stale counts messages that changed nothing.
+func (m *metrics) stale(changes []*change) {
+	m.embeddings.WithLabelValues("stale").Add(float64(len(messages(changes))))
 }

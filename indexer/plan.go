@@ -1,7 +1,6 @@
 package indexer
 
 import (
-	"fmt"
 	"math"
 	"slices"
 	"time"
@@ -121,8 +120,4 @@ func record(e *event.Embedding) vecdb.Record {
 		TagIDs: slices.Clone(e.GetTagIds()), PublishedAt: published, ThumbnailURL: e.GetThumbnailUrl(),
 		Sequence: e.GetSequence(),
 	}
-}
-
-func (c *change) String() string {
-	return fmt.Sprintf("%s@%d", c.effect.GetId(), c.effect.GetSequence())
 }

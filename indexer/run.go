@@ -3,6 +3,7 @@ package indexer
 import (
 	"context"
 	"fmt"
+	"sync"
 	"time"
 
 	"videosim/shared/bundle"
@@ -30,8 +31,8 @@ func Run(ctx context.Context, cfg Config, env Env) error {
 	if err := cfg.Validate(); err != nil {
 		return err
 	}
-	if cfg.Index.Kind == "exact" && env.Index == nil {
-		return errs.Field("index-kind", "expected milvus: the exact index lives in the process that queries it, "+
+	if cfg.Index.Kind == vecdb.KindExact && env.Index == nil {
+		return errs.Field("index", "expected milvus: the exact index lives in the process that queries it, "+
 			"so only the all-in-one program (videosim up) has it")
 	}
 	fingerprint, dim, err := identity(cfg)
@@ -46,10 +47,11 @@ func Run(ctx context.Context, cfg Config, env Env) error {
 		defer env.Index.Close()
 	}
 	if env.Bus == nil {
-		if env.Bus, err = bus.Connect(ctx, cfg.NATS); err != nil {
+		if env.Bus, err = bus.Connect(ctx, cfg.NATS, bus.WithLog(env.Log), bus.WithMetrics(env.Metrics)); err != nil {
 			return err
 		}
 		defer env.Bus.Close()
+		env.Admin.Ready("nats", env.Bus.Ready)
 	}
 	if err := env.Bus.EnsureStreams(ctx); err != nil {
 		return err
@@ -65,12 +67,13 @@ func serve(ctx context.Context, cfg Config, env Env, fingerprint string, dim int
 	}
 	w := &writer{
 		index: env.Index, fingerprint: fingerprint, dim: dim, known: known,
-		timeout: cfg.WriteTimeout, state: new(state), log: env.Log, metrics: newMetrics(env.Metrics),
+		timeout: cfg.WriteTimeout, patience: patience, state: new(state),
+		log: env.Log, metrics: newMetrics(env.Metrics), tracer: env.Tracer.Tracer("videosim/indexer"),
 	}
-	exact := cfg.Index.Kind == "exact"
+	exact := cfg.Index.Kind == vecdb.KindExact
 	consumer, err := env.Bus.Consume(ctx, bus.ConsumerConfig{
 		Stream: event.StreamEmbeddings, Durable: "indexer-" + fingerprint,
-		Filter:  event.EmbeddingSubject(fingerprint, ">"),
+		Filter:  event.EmbeddingFilter(fingerprint),
 		AckWait: cfg.AckWait, MaxAckPending: cfg.MaxPending, MaxDeliver: cfg.MaxDeliver,
 		Pinned: !exact, // Milvus is shared: one writer, the others stand by
 		Fresh:  exact,  // an index in memory begins empty: replay
@@ -79,16 +82,24 @@ func serve(ctx context.Context, cfg Config, env Env, fingerprint string, dim int
 		return err
 	}
 	defer consumer.Stop()
-	if err := w.begin(ctx, consumer); err != nil {
+	behind, err := consumer.Info(ctx)
+	if err != nil {
 		return err
 	}
+	stream, err := env.Bus.StreamState(ctx, event.StreamEmbeddings)
+	if err != nil {
+		return err
+	}
+	w.state.begins(stream.Last, behind.Pending+uint64(behind.AckPending))
 	env.Admin.Ready("indexer", w.state.writable)
 	if exact {
 		env.Admin.Ready("indexer replay", w.state.replayed)
 	}
 	ctx, stop := context.WithCancel(ctx)
+	var watching sync.WaitGroup
+	defer watching.Wait()
 	defer stop()
-	go w.watch(ctx, consumer)
+	watching.Go(func() { w.watch(ctx, consumer) })
 	return w.run(ctx, consumer, cfg.BatchEmbeddings)
 }
 
@@ -108,16 +119,32 @@ func identity(cfg Config) (fingerprint string, dim int, err error) {
 func (w *writer) run(ctx context.Context, consumer *bus.Consumer, batch int) error {
 	for {
 		messages, err := consumer.Next(ctx, batch)
-		if len(messages) > 0 {
-			if err := w.apply(ctx, messages); err != nil && ctx.Err() == nil {
-				return err
-			}
-		}
+		w.apply(ctx, messages)
 		switch {
 		case ctx.Err() != nil:
 			return nil
 		case err != nil:
 			return fmt.Errorf("pull from %s: %w", event.StreamEmbeddings, err)
 		}
+	}
+}
+
+// watch reads the consumer's backlog for readiness and metrics.
+func (w *writer) watch(ctx context.Context, consumer *bus.Consumer) {
+	tick := time.NewTicker(watchInterval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+		info, err := consumer.Info(ctx)
+		if err != nil {
+			continue // the connection's own readiness check says so
+		}
+		w.state.waits(info.AckFloor, info.Pending+uint64(info.AckPending))
+		w.metrics.pending.Set(float64(info.Pending))
+		w.metrics.unacknowledged.Set(float64(info.AckPending))
 	}
 }

@@ -14,7 +14,8 @@ type state struct {
 	mu      sync.Mutex
 	failure error     // of the last call to the index; nil when it answered
 	since   time.Time // of the first failure in a row
-	total   uint64    // embeddings that waited when this process began
+	last    uint64    // of the stream when this process began
+	total   uint64    // embeddings that waited then
 	left    uint64    // of those, not yet settled
 }
 
@@ -33,19 +34,24 @@ func (s *state) indexFails(err error) {
 	s.failure = err
 }
 
-// begins notes how many embeddings the index is behind by.
-func (s *state) begins(waiting uint64) {
+// begins notes what there was when this process began: the last sequence of
+// the stream, and how many embeddings the index is behind by.
+func (s *state) begins(last, waiting uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.total, s.left = waiting, waiting
+	s.last, s.total, s.left = last, waiting, waiting
 }
 
-// waits notes how many still wait. Once none did, the first pass is over for
-// good: what comes later is ordinary lag, which is a metric and no reason to
-// take the process out of service.
-func (s *state) waits(waiting uint64) {
+// waits notes up to which sequence all are settled, and how many still wait.
+// The first pass is over when everything of the beginning is settled, however
+// much has come since; what comes later is ordinary lag, which is a metric and
+// no reason to take the process out of service.
+func (s *state) waits(settled, waiting uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if settled >= s.last {
+		waiting = 0
+	}
 	s.left = min(s.left, waiting)
 }
 

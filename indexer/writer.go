@@ -6,6 +6,8 @@ import (
 	"log/slog"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
+
 	"videosim/shared/bus"
 	"videosim/shared/errs"
 	"videosim/shared/vecdb"
@@ -18,6 +20,10 @@ const (
 	// bulkTries is how often a bulk write that fails for an unknown reason is
 	// repeated before the records are tried one by one.
 	bulkTries = 3
+	// patience is how long a batch is kept while the index does not answer.
+	// Then its messages go back to the consumer, which repeats them for as long
+	// as it takes; kept for longer, it would take them for lost (MaxHold).
+	patience = 5 * time.Minute
 )
 
 // writer brings embeddings into the index: one batch at a time, in the order
@@ -28,16 +34,22 @@ type writer struct {
 	dim         int
 	known       *known
 	timeout     time.Duration // of one call to the index
+	patience    time.Duration // for one batch
 	state       *state
 	log         *slog.Logger
 	metrics     *metrics
+	tracer      trace.Tracer
 }
 
-// apply settles every message of a batch, unless ctx ends first: then the rest
-// stays unsettled and is delivered again. While the index does not answer,
-// apply keeps the batch and tries again: the next batch would fail as well, and
-// order would be lost.
-func (w *writer) apply(ctx context.Context, batch []*bus.Message) error {
+// apply settles every message of a batch. While the index does not answer, it
+// keeps the batch and tries again, for as long as patience and ctx last: the
+// next batch would fail as well, and order would be lost.
+func (w *writer) apply(ctx context.Context, batch []*bus.Message) {
+	if len(batch) == 0 {
+		return
+	}
+	ctx, span := w.tracer.Start(ctx, "index embeddings", trace.WithLinks(links(ctx, batch)...))
+	defer span.End()
 	p := newPlan(len(batch))
 	for _, m := range batch {
 		e, err := decode(m, w.fingerprint, w.dim)
@@ -49,52 +61,48 @@ func (w *writer) apply(ctx context.Context, batch []*bus.Message) error {
 	}
 	err := w.persist(ctx, func(ctx context.Context) error { return w.known.load(ctx, p.changes) })
 	if err != nil {
-		return err
+		w.refuse(ctx, messages(p.changes), err)
+		return
 	}
 	fresh, stale := w.known.fresh(p.changes)
-	fresh, err = w.write(ctx, fresh)
-	if err != nil {
-		return err
-	}
-	w.metrics.count(fresh, stale)
+	w.metrics.stale(stale)
 	w.ack(ctx, messages(stale))
-	w.ack(ctx, messages(fresh))
-	return nil
+	w.write(ctx, fresh)
 }
 
-// write makes the changes visible in the index and returns those that it took.
-// One that the index refuses becomes a dead letter; its neighbours go in.
-func (w *writer) write(ctx context.Context, changes []*change) ([]*change, error) {
+// links ties the batch's span to the traces of its messages.
+func links(ctx context.Context, batch []*bus.Message) []trace.Link {
+	var all []trace.Link
+	for _, m := range batch {
+		if from := trace.SpanContextFromContext(m.Context(ctx)); from.IsValid() {
+			all = append(all, trace.Link{SpanContext: from})
+		}
+	}
+	return all
+}
+
+// write makes the changes visible in the index, then acknowledges them. Where
+// the index refuses the batch for good, each change is tried alone, and only
+// the culprit becomes a dead letter.
+func (w *writer) write(ctx context.Context, changes []*change) {
 	if len(changes) == 0 {
-		return nil, nil
+		return
 	}
 	start := time.Now()
 	err := w.persist(ctx, func(ctx context.Context) error { return w.put(ctx, changes) })
+	retry := errs.KindOf(err) == errs.Unavailable || errs.KindOf(err) == errs.Overloaded
 	switch {
-	case ctx.Err() != nil:
-		return nil, ctx.Err()
-	case err != nil && len(changes) == 1:
-		w.refuse(ctx, changes[0].messages, err)
-		return nil, nil
-	case err != nil:
-		return w.writeSingly(ctx, changes)
-	}
-	w.known.applied(changes)
-	w.metrics.writeSeconds.Observe(time.Since(start).Seconds())
-	w.metrics.batchEmbeddings.Observe(float64(len(changes)))
-	return changes, nil
-}
-
-func (w *writer) writeSingly(ctx context.Context, changes []*change) ([]*change, error) {
-	var taken []*change
-	for _, c := range changes {
-		one, err := w.write(ctx, []*change{c})
-		if err != nil {
-			return nil, err
+	case err == nil:
+		w.known.applied(changes)
+		w.metrics.applied(changes, time.Since(start))
+		w.ack(ctx, messages(changes))
+	case retry || len(changes) == 1:
+		w.refuse(ctx, messages(changes), err)
+	default:
+		for i := range changes {
+			w.write(ctx, changes[i:i+1])
 		}
-		taken = append(taken, one...)
 	}
-	return taken, nil
 }
 
 // put writes the changes and waits until every reader sees them. Repeating it
@@ -118,10 +126,11 @@ func (w *writer) put(ctx context.Context, changes []*change) error {
 	return nil
 }
 
-// persist calls f until it succeeds or fails for a reason that time does not
-// heal: a kind that is never retried, or bulkTries failures of unknown kind.
+// persist calls f until it succeeds, or fails for a reason that time does not
+// heal (a kind that is never retried, or bulkTries failures of unknown kind),
+// or patience or ctx ends.
 func (w *writer) persist(ctx context.Context, f func(context.Context) error) error {
-	unknown := 0
+	unknown, deadline := 0, time.Now().Add(w.patience)
 	for pause := firstPause; ; pause = min(2*pause, longestPause) {
 		err := w.once(ctx, f)
 		if err == nil {
@@ -132,7 +141,10 @@ func (w *writer) persist(ctx context.Context, f func(context.Context) error) err
 		if kind == errs.Internal {
 			unknown++
 		}
-		if ctx.Err() != nil || !errs.PolicyOf(kind).Retry || unknown >= bulkTries {
+		switch {
+		case ctx.Err() != nil: // whatever the index made of that
+			return errs.New(errs.Unavailable, "the indexer is stopping: %w", err)
+		case !errs.PolicyOf(kind).Retry || unknown >= bulkTries || time.Now().After(deadline):
 			return err
 		}
 		w.state.indexFails(err)
@@ -141,7 +153,6 @@ func (w *writer) persist(ctx context.Context, f func(context.Context) error) err
 		select {
 		case <-time.After(pause):
 		case <-ctx.Done():
-			return ctx.Err()
 		}
 	}
 }
@@ -156,9 +167,9 @@ func (w *writer) once(ctx context.Context, f func(context.Context) error) error 
 // back to the stream.
 func (w *writer) refuse(ctx context.Context, failed []*bus.Message, reason error) {
 	w.metrics.embeddings.WithLabelValues(errs.KindOf(reason).String()).Add(float64(len(failed)))
+	w.log.Warn("embeddings not indexed", "count", len(failed), "first", failed[0].Subject, "sequence", failed[0].Sequence, "error", reason)
 	for _, m := range failed {
-		w.log.Warn("embedding not indexed", "subject", m.Subject, "sequence", m.Sequence, "delivery", m.Delivered, "error", reason)
-		ctx, cancel := context.WithTimeout(ctx, settleTimeout)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTimeout)
 		if err := m.Fail(ctx, reason); err != nil {
 			w.log.Warn("embedding not settled", "subject", m.Subject, "sequence", m.Sequence, "error", err)
 		}
@@ -169,7 +180,7 @@ func (w *writer) refuse(ctx context.Context, failed []*bus.Message, reason error
 // ack settles messages whose effect is visible. One that fails is delivered
 // again and found to be done.
 func (w *writer) ack(ctx context.Context, done []*bus.Message) {
-	ctx, cancel := context.WithTimeout(ctx, settleTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTimeout)
 	defer cancel()
 	for _, m := range done {
 		if err := m.Ack(ctx); err != nil {
