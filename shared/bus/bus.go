@@ -96,7 +96,7 @@ func (b *Bus) dial(ctx context.Context) (*nats.Conn, error) {
 		return nil, err
 	}
 	if b.server != nil {
-		address = "in process"
+		address = "nats://in-process"
 		opts = []nats.Option{nats.Name(b.cfg.Name), nats.InProcessServer(b.server.ns), nats.Token(b.server.cfg.Token)}
 	} else if address == "" {
 		address = nats.DefaultURL
