@@ -19,11 +19,10 @@ type TrainConfig struct {
 	Seed    uint64  `name:"seed" default:"1" help:"Seed of the split, the data order, the initial weights and dropout."`
 	HeldOut float64 `name:"held-out" help:"Share of the labelled pairs that is kept for measuring, in (0, 0.5]; 0 takes the preset's."`
 
-	Device    string `name:"device" enum:"cpu,cuda,auto" default:"auto" help:"Where tensors live."`
-	Precision string `name:"precision" enum:"fp32,bf16,auto" default:"fp32" help:"Precision of the forward and backward passes."`
-	Threads   int    `name:"threads" help:"Threads of the tensor engine; 0 takes the cores."`
-	Loaders   int    `name:"loaders" default:"1" help:"Goroutines that read, parse and tokenise the batches to come."`
-	LogEvery  int    `name:"log-every" default:"20" help:"Steps between two lines of metrics.jsonl."`
+	Device   string `name:"device" enum:"cpu,cuda,auto" default:"auto" help:"Where tensors live."`
+	Threads  int    `name:"threads" help:"Threads of the tensor engine; 0 takes the cores."`
+	Loaders  int    `name:"loaders" default:"1" help:"Goroutines that read, parse and tokenise the batches to come."`
+	LogEvery int    `name:"log-every" default:"20" help:"Steps between two lines of metrics.jsonl."`
 
 	AttendPaddingFrames  bool   `name:"attend-padding-frames" help:"Let real frames attend to padding frames, as the published checkpoints do."`
 	LiteralSpecialTokens string `name:"literal-special-tokens" enum:"text,ids" default:"text" help:"What [SEP] typed into a title becomes: ordinary text, or the token's id as in the published checkpoints."`

@@ -127,3 +127,20 @@ func figure(x float64) string {
 	}
 	return fmt.Sprintf("%.4f", x)
 }
+
+// count shows work that is a plain number of things; the result takes how many
+// are done.
+func (p *progress) count(name string, total int) func(done int) {
+	if p.bars == nil {
+		return func(done int) {
+			if done == total {
+				p.println("%-22s %d", name, total)
+			}
+		}
+	}
+	bar := p.bars.AddBar(int64(total),
+		mpb.PrependDecorators(decor.Name(fmt.Sprintf("%-22s", name))),
+		mpb.AppendDecorators(decor.CountersNoUnit("%d/%d"), decor.Name("  ETA "), decor.AverageETA(decor.ET_STYLE_GO)),
+	)
+	return func(done int) { bar.SetCurrent(int64(done)) }
+}
