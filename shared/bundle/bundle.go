@@ -22,8 +22,9 @@ type Bundle struct {
 }
 
 // Open checks the bundle in dir: format version, manifest, the fingerprint
-// over every byte of the other files (2 GB take about a second), and the
-// header of both weight files. A file that fails is errs.Corrupt and the
+// over every byte of the other files (about as long as reading them once: a
+// few seconds for the 2 GB of full-size models), and the header of both
+// weight files. A file that fails is errs.Corrupt and the
 // message says which, what was expected and what was found; a folder without
 // a bundle is errs.NotFound.
 func Open(dir string) (*Bundle, error) {

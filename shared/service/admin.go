@@ -51,8 +51,8 @@ type Admin struct {
 	addr net.Addr
 }
 
-func newAdmin() *Admin {
-	return &Admin{opened: make(chan struct{}), ending: func() bool { return false }, metrics: prometheus.NewRegistry()}
+func newAdmin(metrics prometheus.Gatherer) *Admin {
+	return &Admin{opened: make(chan struct{}), metrics: metrics, ending: func() bool { return false }}
 }
 
 // Ready adds a condition that /readyz shows under name: ready while check
@@ -102,9 +102,8 @@ func (a *Admin) serveReady(w http.ResponseWriter, _ *http.Request) {
 // start waits in the background until a service registers, then listens. A
 // port that cannot be had ends the process through fail. The function it
 // returns closes the port and waits for requests in hand.
-func (a *Admin) start(ctx context.Context, c AdminConfig, env *Env, fail context.CancelCauseFunc) (stop func()) {
+func (a *Admin) start(ctx context.Context, c AdminConfig, log *slog.Logger, fail context.CancelCauseFunc) (stop func()) {
 	a.ending = func() bool { return ctx.Err() != nil }
-	a.metrics = env.Metrics
 	if c.Listen == "" {
 		return func() {}
 	}
@@ -113,7 +112,7 @@ func (a *Admin) start(ctx context.Context, c AdminConfig, env *Env, fail context
 		defer close(finished)
 		select {
 		case <-a.opened:
-			a.serve(c.Listen, env.Log, fail, stopping)
+			a.serve(c.Listen, log, fail, stopping)
 		case <-stopping:
 		}
 	}()

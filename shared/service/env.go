@@ -41,7 +41,7 @@ func NewEnv(log LogConfig, tracer trace.TracerProvider, stdout, stderr io.Writer
 	return &Env{
 		Log:        newLogger(log, stderr),
 		Metrics:    metrics,
-		Admin:      newAdmin(),
+		Admin:      newAdmin(metrics),
 		Tracer:     tracer,
 		Propagator: propagation.NewCompositeTextMapPropagator(propagation.TraceContext{}, propagation.Baggage{}),
 		Stdout:     stdout,

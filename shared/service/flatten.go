@@ -41,10 +41,10 @@ func (f *flattener) key(name string, key, value *yaml.Node) error {
 	if value.Kind == yaml.AliasNode {
 		value = value.Alias
 	}
+	if value.Kind == yaml.MappingNode && f.groups(name) {
+		return f.mapping(name+"-", value)
+	}
 	if !slices.Contains(f.known, name) {
-		if value.Kind == yaml.MappingNode && f.groups(name) {
-			return f.mapping(name+"-", value)
-		}
 		return f.fail(key, name, "unknown key%s", didYouMean(name, f.known))
 	}
 	if value.Kind == yaml.ScalarNode && value.Tag == "!!null" {

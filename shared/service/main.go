@@ -64,7 +64,7 @@ func (p process) run(cli any) (status int) {
 		return exitOK
 	}
 	if err != nil {
-		fmt.Fprintf(p.stderr, "%s: error: %v\n", p.name, err)
+		fmt.Fprintf(p.stderr, "%s: error: %v\nEvery setting is explained by: %s --help\n", p.name, err, p.name)
 		return exitUsage
 	}
 	tracer, stopTracer, err := newTracer(p.name, p.environ, newLogger(common.Log, p.stderr))
@@ -85,7 +85,7 @@ func (p process) runCommand(command *kong.Context, common *Common, env *Env) int
 	finished := make(chan struct{})
 	defer close(finished)
 	go p.watchSignals(env, common.ShutdownTimeout, cancel, finished)
-	stopAdmin := env.Admin.start(ctx, common.Admin, env, cancel)
+	stopAdmin := env.Admin.start(ctx, common.Admin, env.Log, cancel)
 	command.BindTo(ctx, (*context.Context)(nil))
 	err := command.Run(env)
 	// The admin port outlives the command: readiness says "stopping" meanwhile.

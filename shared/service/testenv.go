@@ -23,7 +23,6 @@ func NewTestEnv(t TB) *Env {
 	t.Cleanup(out.close)
 	env := NewEnv(LogConfig{}, nil, out, out)
 	env.Log = slog.New(slog.NewTextHandler(out, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	env.Admin.metrics = env.Metrics
 	return env
 }
 
