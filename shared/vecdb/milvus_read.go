@@ -65,12 +65,23 @@ func (m *Milvus) complete(ctx context.Context, q *Query, hits []Hit) ([]Hit, err
 	if err != nil {
 		return nil, err
 	}
-	hits = hits[:len(records)]
+	hits = hits[:len(records)] // no id is asked for twice, so there are not more
 	for i, r := range records {
 		hits[i] = Hit{Record: r, Cosine: product(r.Embedding, q.Vector)}
 	}
 	sortHits(hits)
 	return hits, nil
+}
+
+// onlyOnce drops all but the best hit of an id. Milvus may find a record twice
+// while it is being replaced.
+func onlyOnce(hits []Hit) []Hit {
+	seen := make(map[string]struct{}, len(hits))
+	return slices.DeleteFunc(hits, func(h Hit) bool {
+		_, twice := seen[h.Record.ID]
+		seen[h.Record.ID] = struct{}{}
+		return twice
+	})
 }
 
 func sortHits(hits []Hit) {
@@ -95,10 +106,12 @@ func hitsOf(r *client.SearchResult) ([]Hit, error) {
 		hits[i] = Hit{Record: records[i], Cosine: r.Scores[i]}
 	}
 	sortHits(hits)
-	return hits, nil
+	return onlyOnce(hits), nil
 }
 
-// Fetch implements Index.
+// Fetch implements Index. Ids that are not found are asked for once more:
+// while a record is being replaced, Milvus now and then shows neither its old
+// nor its new row.
 func (m *Milvus) Fetch(ctx context.Context, ids []string) ([]Record, error) {
 	if err := checkIDs("id", ids); err != nil {
 		return nil, err
@@ -106,6 +119,16 @@ func (m *Milvus) Fetch(ctx context.Context, ids []string) ([]Record, error) {
 	found := make(map[string]Record, len(ids))
 	for part := range slices.Chunk(ids, fetchChunk) {
 		if err := m.fetch(ctx, part, found); err != nil {
+			return nil, err
+		}
+		missing := slices.DeleteFunc(slices.Clone(part), func(id string) bool {
+			_, ok := found[id]
+			return ok
+		})
+		if len(missing) == 0 {
+			continue
+		}
+		if err := m.fetch(ctx, missing, found); err != nil {
 			return nil, err
 		}
 	}

@@ -60,12 +60,13 @@ func checkSchema(found, want *entity.Schema) error {
 	return nil
 }
 
-// HNSW: 16 links a node and 200 candidates while building give recall@10 of
-// 1.000 at 31,514 × 256 (DESIGN.md).
+// Index parameters. HNSW with 16 links a node keeps few ways between small
+// clusters: of the top ten among 5,000 vectors in 500 clusters, ef 64 found
+// 95.5 to 99.4 % from build to build, ef 256 found 99.97 % (DESIGN.md).
 const (
 	hnswM              = 16
 	hnswEfConstruction = 200
-	hnswMinEf          = 64    // candidates of a search
+	hnswMinEf          = 256   // candidates of a search
 	hnswMaxEf          = 32768 // Milvus refuses more
 	ivfLists           = 1024
 	ivfProbes          = 64
