@@ -81,7 +81,7 @@ func newBatcher(t *testing.T, m Model, l limits) *batcher {
 	t.Helper()
 	b := &batcher{
 		model: m, queue: newQueue(l), metrics: newMetrics(prometheus.NewRegistry()),
-		health: &health{model: m, canary: row("canary")},
+		health: &health{model: m, canary: row("canary"), serving: true},
 	}
 	done := make(chan struct{})
 	go func() { defer close(done); b.run(context.Background()) }()

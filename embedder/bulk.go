@@ -132,7 +132,7 @@ func (s *stream) handle(ctx context.Context, m *bus.Message) (outcome string, er
 func (s *stream) done(ctx context.Context, id string, sequence uint64) (bool, error) {
 	ctx, cancel := context.WithTimeout(ctx, settleTimeout)
 	defer cancel()
-	last, _, err := s.bus.LastEmbedding(ctx, s.pipeline.fingerprint, id)
+	last, err := s.bus.LastEmbedding(ctx, s.pipeline.fingerprint, id)
 	switch {
 	case err == nil:
 		return last.GetSequence() >= sequence, nil

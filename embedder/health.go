@@ -22,9 +22,17 @@ type health struct {
 	model  Model
 	canary *video.Batch
 
-	mu    sync.Mutex
-	since time.Time // of the last success; zero before the warm-up is done
-	err   error     // of the last canary, nil after any success
+	mu      sync.Mutex
+	serving bool      // warmed up, and both lanes are open
+	since   time.Time // of the last success
+	err     error     // of the last canary, nil after any success
+}
+
+// open says that videos are taken from now on.
+func (h *health) open() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.serving = true
 }
 
 func (h *health) succeeded() {
@@ -80,7 +88,7 @@ func (h *health) check(context.Context) error {
 	switch {
 	case h.err != nil:
 		return errs.New(errs.Unavailable, "the device failed its last check: %w", h.err)
-	case h.since.IsZero():
+	case !h.serving:
 		return errs.New(errs.Unavailable, "warming up")
 	}
 	return nil

@@ -51,6 +51,13 @@ func (r *requests) admit(n int) error {
 	return nil
 }
 
+// drain waits until no request is at work, but not for long, and admits no more.
+func (r *requests) drain(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, settleTimeout)
+	defer cancel()
+	_ = r.slots.Acquire(ctx, int64(r.limit)) // those that last longer fail with the queue
+}
+
 func (r *requests) embed(ctx context.Context, e *event.VideoEvent) *event.EmbedResult {
 	outcome := "embedded"
 	result, err := r.embedOne(ctx, e)

@@ -109,26 +109,22 @@ func serve(ctx context.Context, cfg Config, env Env, fingerprint string, model M
 func operate(ctx context.Context, cfg Config, b *bus.Bus, s *stream, r *requests) error {
 	work := context.WithoutCancel(ctx)
 	ctx, stop := context.WithCancel(ctx)
-	batcher := s.pipeline.batcher
-	server, err := b.ServeEmbed(s.pipeline.fingerprint, r.handle)
-	if err != nil {
-		stop()
+	defer stop()
+	if err := b.ServeEmbed(ctx, s.pipeline.fingerprint, r.handle); err != nil {
 		return err
 	}
+	batcher := s.pipeline.batcher
+	batcher.health.open()
 	var running sync.WaitGroup
 	running.Go(func() { batcher.run(work) })
 	running.Go(func() { batcher.health.run(ctx, cfg.CanaryInterval) })
 	running.Go(func() {
 		<-ctx.Done()
 		batcher.queue.close(bulk)
-		wait, cancel := context.WithTimeout(work, settleTimeout)
-		defer cancel()
-		if err := server.Stop(wait); err != nil {
-			s.log.Warn("requests cut short", "error", err)
-		}
+		r.drain(work)
 		batcher.queue.close(interactive)
 	})
-	err = s.run(ctx, work)
+	err := s.run(ctx, work)
 	stop()
 	running.Wait()
 	return err
