@@ -3,7 +3,6 @@ package video
 import (
 	"bufio"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 )
@@ -119,5 +118,3 @@ func (x *Indexed) Video(i int) (Video, error) {
 	}
 	return v, nil
 }
-
-func (x *Indexed) String() string { return fmt.Sprintf("%s (%d records)", x.Path(), x.Len()) }

@@ -1,11 +1,6 @@
 package video
 
-import (
-	"bytes"
-	"iter"
-
-	"videosim/shared/errs"
-)
+import "videosim/shared/errs"
 
 // SynthConfig describes a synthetic corpus. The same config gives the same
 // bytes, on any number of cores.
@@ -67,6 +62,10 @@ func (c SynthConfig) Validate() error {
 	case !(c.LabelNoise >= 0 && c.LabelNoise <= 1):
 		return errs.Field("label_noise", "expected 0 to 1, found %g", c.LabelNoise)
 	}
+	s := c.strengths()
+	if min(s.VideosPerTopic, s.TopicWords, s.CategoryWords, s.Voices, s.VoiceWords, s.StyleDims) < 1 {
+		return errs.Field("strengths", "expected counts of at least 1, found %+v", s)
+	}
 	paired := int(maxPairwise * float64(c.Videos))
 	if most := paired * (paired - 1) / 2; c.Pairs < 0 || c.Pairs > most {
 		return errs.Field("pairs", "expected 0 to %d for %d videos, found %d", most, c.Videos, c.Pairs)
@@ -100,5 +99,3 @@ func (w *world) render(cfg SynthConfig, p *plan, i int) Video {
 	}
 	return v
 }
-
-func splitLines(b []byte) iter.Seq[[]byte] { return bytes.SplitSeq(b, []byte("\n")) }

@@ -107,7 +107,7 @@ func (o *optics) scene(r *rand.Rand, w *world, m mixture) []float32 {
 		add(scene, o.topics[t], weight*o.topicShare)
 		add(scene, o.categories[w.topics[t].category], weight*o.categoryShare)
 	}
-	loud := root(o.strengths.FrameStyle / float64(max(1, len(o.style))))
+	loud := root(o.strengths.FrameStyle / float64(len(o.style)))
 	for _, direction := range o.style {
 		add(scene, direction, loud*float32(r.NormFloat64()))
 	}

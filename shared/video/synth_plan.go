@@ -35,7 +35,7 @@ func newPlan(cfg SynthConfig, w *world) *plan {
 	r := random(cfg.Seed, streamPlan)
 	p := &plan{}
 	wanted := newQuota(cfg.Pairs)
-	sizes := p.components(r, pairwiseVideos(cfg), cfg.Pairs)
+	sizes := components(r, pairwiseVideos(cfg), cfg.Pairs)
 	spare := 0 // pairs that the components could have, beyond trees
 	trees := 0
 	for _, n := range sizes {
@@ -73,7 +73,7 @@ func pairwiseVideos(cfg SynthConfig) int {
 
 // components divides videos into components that have room for the pairs.
 // Where many pairs are asked of few videos, all components are larger.
-func (p *plan) components(r *rand.Rand, videos, pairs int) []int {
+func components(r *rand.Rand, videos, pairs int) []int {
 	if pairs == 0 {
 		return nil
 	}

@@ -244,6 +244,7 @@ func TestSynthConfigValidate(t *testing.T) {
 		"pairs":       func(c *video.SynthConfig) { c.Pairs = 5000 },
 		"tags":        func(c *video.SynthConfig) { c.Tags = 3 },
 		"frame_dim":   func(c *video.SynthConfig) { c.FrameDim = -1 },
+		"strengths":   func(c *video.SynthConfig) { c.Strengths.Voices = 0 },
 		"label_noise": func(c *video.SynthConfig) { c.LabelNoise = math.NaN() },
 	} {
 		c := good

@@ -1,6 +1,7 @@
 package video
 
 import (
+	"bytes"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -133,7 +134,7 @@ func (w *world) coinWords(r *rand.Rand) {
 		}
 		return l
 	}
-	for range max(1, w.strengths.Voices) {
+	for range w.strengths.Voices {
 		w.voices = append(w.voices, coin(w.strengths.VoiceWords))
 	}
 	for c := range w.categories {
@@ -147,7 +148,7 @@ func (w *world) coinWords(r *rand.Rand) {
 // chineseCharacters are the unified ideographs among the vocabulary's tokens.
 func chineseCharacters() []rune {
 	var out []rune
-	for line := range splitLines(text.ChineseVocab()) {
+	for line := range bytes.SplitSeq(text.ChineseVocab(), []byte("\n")) {
 		if r, n := utf8.DecodeRune(line); n == len(line) && r >= 0x4E00 && r <= 0x9FFF {
 			out = append(out, r)
 		}
