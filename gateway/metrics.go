@@ -8,6 +8,7 @@ type metrics struct {
 	inFlight prometheus.Gauge
 	panics   prometheus.Counter
 	pairs    prometheus.Counter
+	spilled  prometheus.Counter
 }
 
 func newMetrics(reg prometheus.Registerer, sequence func() uint64) *metrics {
@@ -28,8 +29,11 @@ func newMetrics(reg prometheus.Registerer, sequence func() uint64) *metrics {
 		pairs: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "videosim_gateway_pairs_total", Help: "Pairs asked for by similarity and evaluations.",
 		}),
+		spilled: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "videosim_gateway_spilled_bytes_total", Help: "Answers kept in a file because their clients send all before they read.",
+		}),
 	}
-	reg.MustRegister(m.requests, m.seconds, m.inFlight, m.panics, m.pairs,
+	reg.MustRegister(m.requests, m.seconds, m.inFlight, m.panics, m.pairs, m.spilled,
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "videosim_gateway_indexed_sequence", Help: "The index has seen every event of VIDEOS up to this sequence.",
 		}, func() float64 { return float64(sequence()) }))

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/gin-gonic/gin"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"videosim/shared/errs"
 )
@@ -26,6 +27,7 @@ type outlet struct {
 	sent    chan error    // the sender's end
 	spill   *os.File      // nil until the client has kept us waiting
 	spilled int64
+	bytes   prometheus.Counter // spilled by all
 }
 
 const (
@@ -34,8 +36,8 @@ const (
 	outletDisk     = 8 << 30         // most bytes in the file
 )
 
-func newOutlet(c *gin.Context, silence time.Duration) *outlet {
-	return &outlet{c: c, silence: silence}
+func newOutlet(c *gin.Context, silence time.Duration, spilled prometheus.Counter) *outlet {
+	return &outlet{c: c, silence: silence, bytes: spilled}
 }
 
 // started says whether any of the answer may be out.
@@ -82,6 +84,7 @@ func (o *outlet) keep(p []byte) error {
 	if o.spilled += int64(len(p)); o.spilled > outletDisk {
 		return errs.New(errs.Invalid, "the answer is not read: expected a client that reads while it sends, beyond %d bytes", outletDisk)
 	}
+	o.bytes.Add(float64(len(p)))
 	if _, err := o.spill.Write(p); err != nil {
 		return errs.New(errs.Unavailable, "keep an answer that is not read: %w", err)
 	}

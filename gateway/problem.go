@@ -113,5 +113,6 @@ func (g *server) fail(c *gin.Context, err error) {
 		body = []byte(`{}`) // strings, numbers and lenient text cannot fail
 	}
 	c.Abort()
+	c.Header("Content-Type", "application/problem+json") // gin keeps what a handler had set
 	c.Data(p.Status, "application/problem+json", body)
 }

@@ -58,7 +58,7 @@ func (g *server) streamPairs(c *gin.Context, body *bufio.Reader) error {
 	if err != nil {
 		return err
 	}
-	s := pairStream{server: g, c: c, score: column == "score", out: newOutlet(c, g.cfg.StreamTimeout)}
+	s := pairStream{server: g, c: c, score: column == "score", out: newOutlet(c, g.cfg.StreamTimeout, g.metrics.spilled)}
 	defer s.out.close()
 	s.in = eval.NewPairReader(&patientReader{c: c, g: g, body: body}, eval.PairLimits{})
 	h := c.Writer.Header()
