@@ -12,8 +12,17 @@ import (
 // Config of the gateway. Every field is a flag, a key of the config file and
 // an environment variable of the same name.
 type Config struct {
+	Bundle string `help:"Folder of the bundle whose embeddings to serve; only its manifest is read." placeholder:"DIR" type:"path"`
+
+	Settings `embed:""`
+
+	Index vecdb.Config `embed:""`
+	NATS  bus.Config   `embed:"" prefix:"nats-"`
+}
+
+// Settings are those of the gateway alone; the all-in-one program has them too.
+type Settings struct {
 	Listen string `help:"Address to serve HTTP on. Without keys only a loopback address is accepted; port 0 takes a free one." default:"127.0.0.1:8080" placeholder:"HOST:PORT"`
-	Bundle string `help:"Folder of the bundle whose embeddings to serve; only its manifest is read." placeholder:"DIR"`
 
 	Keys           Keys   `help:"API keys, as NAME:SHA256:SCOPE+SCOPE (scopes: query, ingest, admin), comma-separated; a list of {name, hash, scopes} in the config file. Two keys may share a name while one replaces the other." placeholder:"KEY"`
 	InsecureNoKeys bool   `help:"Serve an address that is not loopback without any keys: whoever reaches it may query and publish."`
@@ -31,9 +40,6 @@ type Config struct {
 	StopTimeout   time.Duration `help:"How long calls in hand may take to finish when the process is told to stop." default:"20s"`
 
 	PageTokenKey string `help:"Secret that signs page tokens; the same for all gateways behind one address. Empty: a random one, so that tokens die with the process." secret:""`
-
-	Index vecdb.Config `embed:""`
-	NATS  bus.Config   `embed:"" prefix:"nats-"`
 }
 
 // Validate returns an Invalid error that names the first field at fault.
@@ -41,10 +47,14 @@ func (c Config) Validate() error {
 	if c.Bundle == "" {
 		return errs.Field("bundle", "expected the folder of a bundle, found none; trainer train makes one")
 	}
-	if err := c.validateDoors(); err != nil {
+	if err := c.Index.Validate(); err != nil {
 		return err
 	}
-	if err := c.Index.Validate(); err != nil {
+	return c.Settings.validate()
+}
+
+func (c Settings) validate() error {
+	if err := c.validateDoors(); err != nil {
 		return err
 	}
 	for _, f := range []struct {
@@ -76,7 +86,7 @@ func (c Config) Validate() error {
 }
 
 // validateDoors checks who can get in.
-func (c Config) validateDoors() error {
+func (c Settings) validateDoors() error {
 	host, _, err := net.SplitHostPort(c.Listen)
 	if err != nil {
 		return errs.Field("listen", "expected HOST:PORT: %w", err)

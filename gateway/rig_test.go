@@ -55,9 +55,12 @@ type rig struct {
 
 func testConfig() Config {
 	return Config{
-		Listen: "127.0.0.1:0", Bundle: "none", RateBurst: 50, MaxInFlight: 256, MaxBodyBytes: 8 << 20, MaxLabelPairs: 1_000_000,
-		Timeout: 10 * time.Second, StreamTimeout: 20 * time.Second, StopTimeout: 5 * time.Second,
-		Index: vecdb.Config{Kind: vecdb.KindExact}, PageTokenKey: "for tests",
+		Bundle: "none", Index: vecdb.Config{Kind: vecdb.KindExact},
+		Settings: Settings{
+			Listen: "127.0.0.1:0", RateBurst: 50, MaxInFlight: 256, MaxBodyBytes: 8 << 20, MaxLabelPairs: 1_000_000,
+			Timeout: 10 * time.Second, StreamTimeout: 20 * time.Second, StopTimeout: 5 * time.Second,
+			PageTokenKey: "for tests",
+		},
 	}
 }
 

@@ -12,7 +12,7 @@ import (
 )
 
 // tls is nil where HTTP is served plainly.
-func (c Config) tls() (*tls.Config, error) {
+func (c Settings) tls() (*tls.Config, error) {
 	if c.TLSCert == "" {
 		return nil, nil
 	}
