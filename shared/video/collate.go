@@ -94,8 +94,8 @@ func NewCollator(tok *text.Tokenizer, cfg CollateConfig) *Collator {
 func (c *Collator) Config() CollateConfig { return c.cfg }
 
 // Collate makes one batch of videos, in their order. The first video that
-// cannot be used fails the batch with an Invalid error that names it; Check
-// tells beforehand.
+// cannot be used fails the batch with an Invalid error that names it; Frames.Check
+// tells sizes beforehand.
 func (c *Collator) Collate(videos []Video) (*Batch, error) {
 	if len(videos) == 0 {
 		return nil, errs.New(errs.Invalid, "collate: no videos")

@@ -43,19 +43,6 @@ func (f Frames) Float32s() []float32 {
 	return out
 }
 
-// Finite returns the first frame that holds a value which is not finite, or
-// -1. Call Check before.
-func (f Frames) Finite() int {
-	row := make([]float32, f.Dim)
-	n := f.Dim * f.Encoding.Bytes()
-	for i := range f.Count {
-		if f.floats(row, f.Data[i*n:]) >= 0 {
-			return i
-		}
-	}
-	return -1
-}
-
 // half writes the frames' bits to dst as far as it reaches.
 func (f Frames) half(id string, dst []uint16) error {
 	if bad := halves(dst, f.Data); bad >= 0 {
