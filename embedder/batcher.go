@@ -63,11 +63,18 @@ func (b *batcher) run(ctx context.Context) {
 func (b *batcher) alive(batch []*item) []*item {
 	kept := batch[:0]
 	for _, it := range batch {
-		if it.ctx.Err() == nil {
+		if !over(it.ctx) {
 			kept = append(kept, it)
 		}
 	}
 	return kept
+}
+
+// over says whether ctx has ended. It reads the clock as well, because the
+// timer of a deadline may be late on a busy machine.
+func over(ctx context.Context) bool {
+	deadline, bounded := ctx.Deadline()
+	return ctx.Err() != nil || (bounded && !time.Now().Before(deadline))
 }
 
 func (b *batcher) serve(ctx context.Context, batch []*item, l lane) {

@@ -12,7 +12,13 @@ import (
 // Config of the embedder. Every field is a flag, a key of the config file and
 // an environment variable of the same name.
 type Config struct {
-	Bundle    string `help:"Folder of the bundle to embed with." placeholder:"DIR"`
+	Bundle   string `help:"Folder of the bundle to embed with." placeholder:"DIR"`
+	Settings `embed:""`
+	NATS     bus.Config `embed:"" prefix:"nats-"`
+}
+
+// Settings are those of the embedder alone; the all-in-one program has them too.
+type Settings struct {
 	Device    string `help:"Where the models run: cpu, cuda, or auto (cuda where there is one)." default:"auto" enum:"auto,cpu,cuda"`
 	Precision string `help:"Arithmetic of the models: fp32, bf16, or auto (bf16 where the hardware has it)." default:"auto" enum:"auto,fp32,bf16"`
 	Threads   int    `help:"Threads of the tensor engine; 0: one a core." default:"0"`
@@ -27,8 +33,7 @@ type Config struct {
 	StoreTimeout     time.Duration `help:"How long storing one embedding is retried before its event goes back to the stream." default:"30s"`
 	CanaryInterval   time.Duration `help:"Quiet time after which the device is checked with a video of its own." default:"15s"`
 
-	Ref  RefConfig  `embed:"" prefix:"ref-"`
-	NATS bus.Config `embed:"" prefix:"nats-"`
+	Ref RefConfig `embed:"" prefix:"ref-"`
 }
 
 // RefConfig says which frames by reference are fetched, and how.
