@@ -1,11 +1,10 @@
+#include "ops.hpp"
 #include "shim.hpp"
 
 #include <ATen/Context.h>
 #include <ATen/Parallel.h>
 #include <c10/core/GradMode.h>
 #include <dlfcn.h>
-
-using namespace vt;
 
 namespace {
 

@@ -102,7 +102,8 @@ func (e *Engine) Threads() int { return e.threads }
 //
 // A *Error raised in f is returned as an error of Kind Internal; any other
 // panic goes on in the caller. If ctx ends while Do waits for its turn, f never
-// runs; once f runs, Do waits for it to return.
+// runs; once f runs, Do waits for it to return. f itself must not call Do: the
+// thread that would serve it is the one that f occupies.
 func (e *Engine) Do(ctx context.Context, f func(s *Scope) error) error {
 	j := &job{f: f, done: make(chan struct{})}
 	if err := ctx.Err(); err != nil {

@@ -74,7 +74,7 @@ char* vt_add_(vt_tensor t, vt_tensor other, double alpha);
 char* vt_addcmul_(vt_tensor t, vt_tensor a, vt_tensor b, double value);
 char* vt_addcdiv_(vt_tensor t, vt_tensor a, vt_tensor b, double value);
 
-// Pointwise: ops.cpp.
+// Pointwise: ops.hpp.
 vt_result vt_add(vt_tensor a, vt_tensor b);
 vt_result vt_sub(vt_tensor a, vt_tensor b);
 vt_result vt_mul(vt_tensor a, vt_tensor b);
@@ -103,7 +103,7 @@ vt_result vt_eq_scalar(vt_tensor a, double x);
 vt_result vt_gt_scalar(vt_tensor a, double x);
 vt_result vt_lt(vt_tensor a, vt_tensor b);
 
-// Reductions: ops.cpp. A dim of INT64_MIN reduces over everything.
+// Reductions: ops.hpp. A dim of INT64_MIN reduces over everything.
 vt_result vt_sum(vt_tensor a, int64_t dim, bool keep);
 vt_result vt_mean(vt_tensor a, int64_t dim, bool keep);
 vt_result vt_amax(vt_tensor a, int64_t dim, bool keep);
@@ -112,7 +112,7 @@ vt_result vt_argmax(vt_tensor a, int64_t dim, bool keep);
 vt_result vt_norm(vt_tensor a, int64_t dim, bool keep); // L2
 vt_result vt_all(vt_tensor a);
 
-// Shape: ops.cpp.
+// Shape: ops.hpp.
 vt_result vt_reshape(vt_tensor a, const int64_t* shape, int rank);
 vt_result vt_expand(vt_tensor a, const int64_t* shape, int rank);
 vt_result vt_permute(vt_tensor a, const int64_t* order, int rank);
@@ -125,7 +125,7 @@ vt_result vt_index_select(vt_tensor a, int64_t dim, vt_tensor index);
 vt_result vt_cat(const vt_tensor* parts, size_t n, int64_t dim);
 vt_result vt_contiguous(vt_tensor a);
 
-// Networks: ops.cpp. weight, bias and mask are optional where they are last.
+// Networks: ops.hpp. weight, bias and mask are optional where they are last.
 vt_result vt_matmul(vt_tensor a, vt_tensor b);
 vt_result vt_linear(vt_tensor x, vt_tensor weight, vt_tensor bias);
 vt_result vt_embedding(vt_tensor table, vt_tensor ids, int64_t padding_idx);

@@ -1,10 +1,11 @@
-// What core.cpp and ops.cpp share: handles to at::Tensor, exceptions to text.
+// What core.cpp and ops.hpp share: handles to at::Tensor, exceptions to text.
 #pragma once
 
 #include <ATen/ATen.h>
 
 #include <cstring>
 #include <exception>
+#include <optional>
 #include <utility>
 
 #include "shim.h"

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math"
 	"runtime"
+	"strings"
 	"testing"
 	"time"
 
@@ -301,6 +302,33 @@ func TestStartRefuses(t *testing.T) {
 			t.Errorf("%+v: got %v, want an error about %s", cfg, err, field)
 		}
 	}
+}
+
+// Without a GPU, asking for one must fail at once, with a sentence that helps;
+// with one, it must work.
+func TestCUDA(t *testing.T) {
+	e, err := Start(EngineConfig{Device: "cuda"})
+	if err != nil {
+		if errs.KindOf(err) != errs.Unavailable || !strings.HasPrefix(err.Error(), "device cuda: ") || !strings.Contains(err.Error(), "choose device cpu") {
+			t.Errorf("got %v, want Unavailable that says what to do", err)
+		}
+		auto, err := Start(EngineConfig{Device: "auto"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer auto.Close()
+		if auto.Device() != CPU {
+			t.Errorf("auto chose %v where cuda is not to be had", auto.Device())
+		}
+		return
+	}
+	defer e.Close()
+	do(t, e, func(s *Scope) error {
+		Seed(CUDA, 3)
+		x := To(s, FromFloat32s(s, []float32{1, 2, 3, 4}, 2, 2), Float32, CUDA)
+		near(t, "a product on the GPU", MatMul(s, x, x).Float32s(), []float32{7, 10, 15, 22}, 1e-5)
+		return nil
+	})
 }
 
 func TestReadBackConverts(t *testing.T) {

@@ -1,6 +1,11 @@
+// The operations. core.cpp includes this file, so that the compiler reads
+// libtorch's headers (14 s) once and not twice.
+#pragma once
+
 #include "shim.hpp"
 
 #include <limits>
+#include <vector>
 
 using namespace vt;
 

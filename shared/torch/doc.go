@@ -1,0 +1,27 @@
+// Package torch is the suite's tensor engine: a narrow binding to libtorch,
+// written by hand, and the only package that uses cgo.
+//
+//	shim.h, shim.hpp    the C face of libtorch and its conventions
+//	core.cpp, ops.hpp   its two halves: state and handles; operations
+//	torch.go            Tensor, Error, DType, Device; reading tensors back
+//	scope.go            Scope: who frees what
+//	engine.go           Engine: the one thread that all tensor work runs on
+//	create.go … inplace.go  the operations, by subject
+//	autograd.go         gradients, seeds, the state of the random numbers
+//
+// A call looks like this:
+//
+//	e, err := torch.Start(torch.EngineConfig{Device: "auto", Precision: "auto"})
+//	…
+//	err = e.Do(ctx, func(s *torch.Scope) error {
+//		x := torch.FromFloat32s(s, data, 2, 3)
+//		y := torch.Softmax(s, torch.MatMul(s, x, w), -1)
+//		result = y.Float32s() // a copy: the scope frees x and y on return
+//		return nil
+//	})
+//
+// Promises: no operation returns an error, each panics with *Error, and Do
+// returns it; a scope frees everything made in it; LiveTensors counts what is
+// alive; nothing blocks but Do, which honours its context while it waits.
+// DESIGN.md defends these choices.
+package torch
