@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/gin-gonic/gin"
+	"github.com/go-json-experiment/json"
 
 	"videosim/shared/errs"
 )
@@ -24,13 +25,34 @@ const (
 	Admin  Scope = "admin"  // everything
 )
 
-// Key is one API key. Only its hash is configured, so that a config file in
+// Key is one API key, in the config file a mapping of its three fields, in a
+// flag or variable NAME:HASH:SCOPE+SCOPE. Only its hash is configured, so that a config file in
 // the wrong hands opens nothing; keys should be random (32 bytes or so), as a
 // plain SHA-256 protects no guessable one.
 type Key struct {
-	Name   string  `yaml:"name" json:"name"`     // for logs and rate limits
-	Hash   string  `yaml:"hash" json:"hash"`     // SHA-256 of the key, 64 hex digits
-	Scopes []Scope `yaml:"scopes" json:"scopes"` // at least one
+	Name   string  `json:"name"`   // for logs and rate limits
+	Hash   string  `json:"hash"`   // SHA-256 of the key, 64 hex digits
+	Scopes []Scope `json:"scopes"` // at least one
+}
+
+// UnmarshalText reads either form.
+func (k *Key) UnmarshalText(text []byte) error {
+	if len(text) > 0 && text[0] == '{' {
+		type fields Key
+		if err := json.Unmarshal(text, (*fields)(k), strict); err != nil {
+			return fmt.Errorf("expected name, hash and scopes: %w", err)
+		}
+		return nil
+	}
+	parts := strings.Split(string(text), ":")
+	if len(parts) != 3 {
+		return fmt.Errorf("expected NAME:HASH:SCOPE+SCOPE, found %d parts", len(parts))
+	}
+	*k = Key{Name: parts[0], Hash: parts[1]}
+	for scope := range strings.SplitSeq(parts[2], "+") {
+		k.Scopes = append(k.Scopes, Scope(scope))
+	}
+	return nil
 }
 
 // Keys are the accepted keys.

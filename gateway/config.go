@@ -24,7 +24,7 @@ type Config struct {
 type Settings struct {
 	Listen string `help:"Address to serve HTTP on. Without keys only a loopback address is accepted; port 0 takes a free one." default:"127.0.0.1:8080" placeholder:"HOST:PORT"`
 
-	Keys           Keys   `help:"API keys, as NAME:SHA256:SCOPE+SCOPE (scopes: query, ingest, admin), comma-separated; a list of {name, hash, scopes} in the config file. Two keys may share a name while one replaces the other." placeholder:"KEY"`
+	Keys           []Key  `help:"API keys, as NAME:SHA256:SCOPE+SCOPE (scopes: query, ingest, admin), comma-separated; a list of {name, hash, scopes} in the config file. Two keys may share a name while one replaces the other." placeholder:"KEY" secret:""`
 	InsecureNoKeys bool   `help:"Serve an address that is not loopback without any keys: whoever reaches it may query and publish."`
 	TLSCert        string `help:"PEM file of the certificate to serve HTTPS with; read again when it changes." placeholder:"FILE"`
 	TLSKey         string `help:"PEM file of the certificate's key." placeholder:"FILE"`
@@ -91,7 +91,7 @@ func (c Settings) validateDoors() error {
 	if err != nil {
 		return errs.Field("listen", "expected HOST:PORT: %w", err)
 	}
-	if err := c.Keys.validate(); err != nil {
+	if err := Keys(c.Keys).validate(); err != nil {
 		return err
 	}
 	if len(c.Keys) == 0 && !c.InsecureNoKeys && !loopback(host) {

@@ -2,6 +2,7 @@ package service
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -190,12 +191,21 @@ func asText(flag *kong.Flag, node *yaml.Node) (string, error) {
 	return "", fmt.Errorf("expected a single value, found %s", kindName(node))
 }
 
-// join spells a list (width 1) or a mapping (width 2, "key=value").
+// join spells a list (width 1) or a mapping (width 2, "key=value"). A mapping
+// inside a list is spelled as JSON, for types that read themselves from it.
 func join(nodes []*yaml.Node, width int, separator rune) (string, error) {
 	var parts []string
 	for group := range slices.Chunk(nodes, width) {
 		var part []string
 		for _, node := range group {
+			if width == 1 && node.Kind == yaml.MappingNode {
+				text, err := asJSON(node)
+				if err != nil {
+					return "", fmt.Errorf("line %d: %w", node.Line, err)
+				}
+				part = append(part, text)
+				continue
+			}
 			if node.Kind != yaml.ScalarNode {
 				return "", fmt.Errorf("line %d: expected a single value, found %s", node.Line, kindName(node))
 			}
@@ -204,6 +214,15 @@ func join(nodes []*yaml.Node, width int, separator rune) (string, error) {
 		parts = append(parts, strings.Join(part, "="))
 	}
 	return kong.JoinEscaped(parts, separator), nil
+}
+
+func asJSON(node *yaml.Node) (string, error) {
+	var value map[string]any
+	if err := node.Decode(&value); err != nil {
+		return "", err
+	}
+	text, err := json.Marshal(value)
+	return string(text), err
 }
 
 func kindName(node *yaml.Node) string {
