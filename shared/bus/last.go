@@ -19,7 +19,7 @@ func (b *Bus) LastVideo(ctx context.Context, id string) (*event.VideoEvent, uint
 	if err != nil {
 		return nil, 0, err
 	}
-	e, err := event.Decode(msg.Data, msg.Header.Get(event.HeaderContentType))
+	e, err := event.Decode(msg.Data, event.ContentTypeOf(msg.Header))
 	return e, msg.Sequence, err
 }
 

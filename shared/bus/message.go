@@ -7,9 +7,9 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
-	"go.opentelemetry.io/otel/propagation"
 
 	"videosim/shared/errs"
+	"videosim/shared/event"
 )
 
 // Message is one message of a stream, handed out by a Consumer. It must be
@@ -34,7 +34,7 @@ type Message struct {
 
 // Context is ctx with the trace that the message carries.
 func (m *Message) Context(ctx context.Context) context.Context {
-	return propagation.TraceContext{}.Extract(ctx, propagation.HeaderCarrier(m.Header))
+	return event.ExtractTrace(ctx, m.Header)
 }
 
 // Ack says that the message's effect is durable. Unavailable where that could

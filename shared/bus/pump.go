@@ -8,6 +8,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"videosim/shared/event"
 )
 
 const (
@@ -101,6 +103,9 @@ func (c *Consumer) arrived(raw jetstream.Msg) {
 	}
 	if m.Header == nil {
 		m.Header = nats.Header{}
+	}
+	if kind := event.ContentTypeOf(m.Header); kind != "" {
+		m.Header.Set(event.HeaderContentType, kind) // however the producer spelled it
 	}
 	c.flight[m.Sequence] = m
 	if last := c.cfg.lastDelivery(); last > 0 && m.Delivered >= last {

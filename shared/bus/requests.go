@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
-	"go.opentelemetry.io/otel/propagation"
 	"google.golang.org/protobuf/proto"
 
 	"videosim/shared/errs"
@@ -77,7 +76,7 @@ func (s *embedServer) answer(msg *nats.Msg) {
 	if ms, err := strconv.ParseInt(msg.Header.Get(event.HeaderDeadline), 10, 64); err == nil {
 		deadline = time.UnixMilli(ms)
 	}
-	ctx := propagation.TraceContext{}.Extract(s.b.closed, propagation.HeaderCarrier(msg.Header))
+	ctx := event.ExtractTrace(s.b.closed, msg.Header)
 	ctx, cancel := context.WithDeadline(ctx, deadline)
 	defer cancel()
 	if ctx.Err() != nil {
@@ -142,7 +141,7 @@ func (b *Bus) RequestEmbed(ctx context.Context, fingerprint string, req *event.E
 	}
 	deadline, _ := ctx.Deadline()
 	msg.Header.Set(event.HeaderDeadline, strconv.FormatInt(deadline.UnixMilli(), 10))
-	propagation.TraceContext{}.Inject(ctx, propagation.HeaderCarrier(msg.Header))
+	event.InjectTrace(ctx, msg.Header)
 	answer, err := b.Conn.RequestMsgWithContext(ctx, msg)
 	switch {
 	case errors.Is(err, nats.ErrNoResponders):

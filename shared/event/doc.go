@@ -6,6 +6,7 @@
 //	decode.go       bytes and a Content-Type to a VideoEvent, strictly
 //	validate.go     what a VideoEvent must satisfy, and the caps
 //	video.go        VideoEvent to and from video.Video; references to frames
+//	header.go       content type and trace context in headers
 //	fault.go        errors in replies, there and back
 //	publisher.go    Publisher, for producers; async.go is its window
 //

@@ -10,7 +10,6 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/nats-io/nuid"
-	"go.opentelemetry.io/otel/propagation"
 	"google.golang.org/protobuf/proto"
 
 	"videosim/shared/errs"
@@ -96,7 +95,7 @@ func message(ctx context.Context, e *VideoEvent) (*nats.Msg, error) {
 	msg.Data = data
 	msg.Header.Set(HeaderContentType, ContentProtobuf)
 	msg.Header.Set(HeaderMsgID, nuid.Next())
-	propagation.TraceContext{}.Inject(ctx, propagation.HeaderCarrier(msg.Header))
+	InjectTrace(ctx, msg.Header)
 	return msg, nil
 }
 

@@ -1,0 +1,204 @@
+package bus_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"log/slog"
+	"math/big"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nkeys"
+
+	"videosim/shared/bus"
+	"videosim/shared/errs"
+	"videosim/shared/testkit"
+)
+
+func TestServerWithoutAListener(t *testing.T) {
+	s, err := bus.StartServer(bus.ServerConfig{StoreDir: t.TempDir(), Token: "secret", SyncAlways: true})
+	must(t, err)
+	t.Cleanup(s.Shutdown)
+	if s.ClientURL() != "" {
+		t.Errorf("address %q, expected none", s.ClientURL())
+	}
+	b, err := bus.Connect(within(t), bus.Config{}, bus.WithServer(s))
+	must(t, err)
+	t.Cleanup(b.Close)
+	must(t, b.EnsureStreams(within(t)))
+	must(t, b.Ready(within(t)))
+	if seq := publish(t, b, "v", "a title"); seq != 1 {
+		t.Errorf("sequence %d, expected 1", seq)
+	}
+	findings, err := b.CheckServer(within(t))
+	must(t, err)
+	for _, f := range findings {
+		if !f.OK || f.Unknown || f.Message == "" {
+			t.Errorf("finding %+v, expected all well", f)
+		}
+	}
+}
+
+func TestCheckServerFromOutside(t *testing.T) {
+	b := testkit.Bus(t)
+	findings, err := b.CheckServer(within(t))
+	must(t, err)
+	last := findings[len(findings)-1]
+	if last.Name != "sync" || !last.Unknown || !strings.Contains(last.Message, "sync_interval") {
+		t.Errorf("finding %+v, expected that the sync setting is not known, and where it is", last)
+	}
+}
+
+func TestTokenIsAsked(t *testing.T) {
+	s, err := bus.StartServer(bus.ServerConfig{StoreDir: t.TempDir(), Port: -1, Token: "right"})
+	must(t, err)
+	t.Cleanup(s.Shutdown)
+	start := time.Now()
+	_, err = bus.Connect(within(t), bus.Config{URL: s.ClientURL(), Token: "wrong"})
+	if errs.KindOf(err) != errs.Unavailable || !strings.Contains(err.Error(), "Authorization") {
+		t.Errorf("error %v, expected a refusal", err)
+	}
+	if d := time.Since(start); d > patience/2 {
+		t.Errorf("refused after %s, expected at once", d)
+	}
+	b, err := bus.Connect(within(t), bus.Config{URL: s.ClientURL(), Token: "right"})
+	must(t, err)
+	b.Close()
+}
+
+func TestConnectGivesUp(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	address := l.Addr().String()
+	must(t, l.Close())
+	_, err = bus.Connect(within(t), bus.Config{URL: "nats://" + address, ConnectTimeout: 300 * time.Millisecond})
+	if errs.KindOf(err) != errs.Unavailable || !strings.Contains(err.Error(), address) {
+		t.Errorf("error %v, expected it to name %s", err, address)
+	}
+}
+
+func TestConnectWaitsForTheServer(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	port := l.Addr().(*net.TCPAddr).Port
+	must(t, l.Close())
+	started := make(chan *bus.Server, 1)
+	dir := t.TempDir()
+	time.AfterFunc(300*time.Millisecond, func() {
+		s, err := bus.StartServer(bus.ServerConfig{StoreDir: dir, Port: port})
+		if err != nil {
+			t.Error(err)
+		}
+		started <- s
+	})
+	b, err := bus.Connect(within(t), bus.Config{URL: "nats://127.0.0.1:" + big.NewInt(int64(port)).String()})
+	must(t, err)
+	b.Close()
+	(<-started).Shutdown()
+}
+
+func TestServerLogs(t *testing.T) {
+	var out bytes.Buffer
+	s, err := bus.StartServer(bus.ServerConfig{
+		StoreDir: t.TempDir(), Port: -1,
+		Log: slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: slog.LevelDebug})),
+	})
+	must(t, err)
+	s.Shutdown()
+	if !strings.Contains(out.String(), "component=nats-server") {
+		t.Errorf("log %q, expected the server's lines", out.String())
+	}
+}
+
+// TestKeysAndCertificates logs in with an nkey over TLS whose authority is
+// private.
+func TestKeysAndCertificates(t *testing.T) {
+	dir := t.TempDir()
+	certFile, keyFile := certificate(t, dir)
+	user, err := nkeys.CreateUser()
+	must(t, err)
+	seed, err := user.Seed()
+	must(t, err)
+	public, err := user.PublicKey()
+	must(t, err)
+	seedFile := filepath.Join(dir, "user.nk")
+	must(t, os.WriteFile(seedFile, seed, 0o600))
+
+	secure, err := server.GenTLSConfig(&server.TLSConfigOpts{CertFile: certFile, KeyFile: keyFile})
+	must(t, err)
+	ns, err := server.NewServer(&server.Options{
+		Host: "127.0.0.1", Port: -1, NoLog: true, NoSigs: true, TLSConfig: secure,
+		Nkeys: []*server.NkeyUser{{Nkey: public}},
+	})
+	must(t, err)
+	ns.Start()
+	t.Cleanup(ns.Shutdown)
+	if !ns.ReadyForConnections(patience) {
+		t.Fatal("server not ready")
+	}
+	b, err := bus.Connect(within(t), bus.Config{URL: ns.ClientURL(), NKeyFile: seedFile, CAFile: certFile})
+	must(t, err)
+	b.Close()
+
+	ctx, cancel := context.WithTimeout(within(t), time.Second)
+	defer cancel()
+	if _, err = bus.Connect(ctx, bus.Config{URL: ns.ClientURL(), NKeyFile: seedFile}); err == nil || !strings.Contains(err.Error(), "certificate") {
+		t.Errorf("error %v, expected that the certificate is not trusted", err)
+	}
+}
+
+func certificate(t *testing.T, dir string) (certFile, keyFile string) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	must(t, err)
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test"},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		IPAddresses: []net.IP{net.ParseIP("127.0.0.1")}, IsCA: true, BasicConstraintsValid: true,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	must(t, err)
+	private, err := x509.MarshalPKCS8PrivateKey(key)
+	must(t, err)
+	certFile, keyFile = filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
+	must(t, os.WriteFile(certFile, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o600))
+	must(t, os.WriteFile(keyFile, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private}), 0o600))
+	return certFile, keyFile
+}
+
+func TestConfigMistakes(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		err   error
+		field string
+	}{
+		{"two ways to log in", bus.Config{Token: "a", User: "b"}.Validate(), "token"},
+		{"a password alone", bus.Config{Password: "a"}.Validate(), "user"},
+		{"a certificate without a key", bus.Config{CertFile: "a"}.Validate(), "cert-file"},
+		{"an address", bus.Config{URL: "nats://a b"}.Validate(), "url"},
+		{"two replicas", bus.Config{Replicas: 2}.Validate(), "replicas"},
+		{"a negative timeout", bus.Config{ConnectTimeout: -1}.Validate(), "connect-timeout"},
+		{"no folder", bus.ServerConfig{}.Validate(), "store-dir"},
+		{"a port", bus.ServerConfig{StoreDir: "a", Port: 70000}.Validate(), "port"},
+		{"open to all", bus.ServerConfig{StoreDir: "a", Host: "0.0.0.0", Port: 4222}.Validate(), "token"},
+		{"a small payload", bus.ServerConfig{StoreDir: "a", MaxPayload: 1000}.Validate(), "max-payload"},
+	} {
+		if errs.FieldOf(c.err) != c.field {
+			t.Errorf("%s: error %v, expected it to name %s", c.name, c.err, c.field)
+		}
+	}
+	for _, cfg := range []bus.ServerConfig{{StoreDir: "a"}, {StoreDir: "a", Host: "::1", Port: 1}, {StoreDir: "a", Host: "0.0.0.0", Port: 1, Token: "t"}} {
+		must(t, cfg.Validate())
+	}
+}
