@@ -12,7 +12,7 @@ import (
 // Config of the embedder. Every field is a flag, a key of the config file and
 // an environment variable of the same name.
 type Config struct {
-	Bundle   string `help:"Folder of the bundle to embed with." placeholder:"DIR"`
+	Bundle   string `help:"Folder of the bundle to embed with." placeholder:"DIR" type:"path"`
 	Settings `embed:""`
 	NATS     bus.Config `embed:"" prefix:"nats-"`
 }

@@ -13,19 +13,23 @@ import (
 // Config of the indexer. Every field is a flag, a key of the config file and
 // an environment variable of the same name.
 type Config struct {
-	Bundle      string `help:"Folder of the bundle whose embeddings to index; only its manifest is read." placeholder:"DIR"`
+	Bundle      string `help:"Folder of the bundle whose embeddings to index; only its manifest is read." placeholder:"DIR" type:"path"`
 	Fingerprint string `help:"Fingerprint of the model, in place of a bundle." placeholder:"HEX"`
 	Dim         int    `help:"Numbers in an embedding, where no bundle says so." default:"256"`
 
+	Settings `embed:""`
+	Index    vecdb.Config `embed:""`
+	NATS     bus.Config   `embed:"" prefix:"nats-"`
+}
+
+// Settings are those of the indexer alone; the all-in-one program has them too.
+type Settings struct {
 	BatchEmbeddings int           `help:"Most embeddings in one write." default:"2000"`
 	MaxPending      int           `help:"Embeddings taken from the stream and not yet acknowledged. About 4 KiB of memory each." default:"8000"`
 	KnownSequences  int           `help:"Videos whose newest sequence is kept in memory, so that most writes need no look-up in the index first. About 150 bytes each; at least max-pending." default:"200000"`
 	AckWait         time.Duration `help:"Silence after which NATS delivers an embedding again. Embeddings at work are kept alive by themselves." default:"30s"`
 	MaxDeliver      int           `help:"Deliveries after which an embedding that fails for an unknown reason becomes a dead letter." default:"5"`
 	WriteTimeout    time.Duration `help:"Deadline of one call to the index; a call that misses it is made again." default:"30s"`
-
-	Index vecdb.Config `embed:""`
-	NATS  bus.Config   `embed:"" prefix:"nats-"`
 }
 
 // Validate returns an Invalid error that names the first field at fault.

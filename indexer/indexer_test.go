@@ -21,8 +21,11 @@ import (
 
 func testConfig(kind string) Config {
 	return Config{
-		Fingerprint: testFingerprint, Dim: testDim, BatchEmbeddings: 64, MaxPending: 256, KnownSequences: 1000,
-		AckWait: 5 * time.Second, MaxDeliver: 2, WriteTimeout: 5 * time.Second,
+		Fingerprint: testFingerprint, Dim: testDim,
+		Settings: Settings{
+			BatchEmbeddings: 64, MaxPending: 256, KnownSequences: 1000,
+			AckWait: 5 * time.Second, MaxDeliver: 2, WriteTimeout: 5 * time.Second,
+		},
 		Index: vecdb.Config{Kind: kind, Milvus: vecdb.MilvusConfig{
 			Address: "localhost:19530", Index: vecdb.IndexHNSW, Timeout: time.Second, ConnectTimeout: time.Second,
 		}},
