@@ -17,6 +17,7 @@ import (
 )
 
 func TestNextTakesWhatIsThere(t *testing.T) {
+	t.Parallel()
 	b := testkit.Bus(t)
 	for i := range 5 {
 		publish(t, b, fmt.Sprint("v", i), "a title")
@@ -53,6 +54,7 @@ func TestNextTakesWhatIsThere(t *testing.T) {
 }
 
 func TestUnansweredIsDeliveredAgain(t *testing.T) {
+	t.Parallel()
 	b := testkit.Bus(t)
 	publish(t, b, "v", "a title")
 	cfg := quick("c")
@@ -72,6 +74,7 @@ func TestUnansweredIsDeliveredAgain(t *testing.T) {
 }
 
 func TestLongWorkIsNotDeliveredAgain(t *testing.T) {
+	t.Parallel()
 	b := testkit.Bus(t)
 	publish(t, b, "v", "a title")
 	publish(t, b, "w", "waits behind it")
@@ -88,6 +91,7 @@ func TestLongWorkIsNotDeliveredAgain(t *testing.T) {
 }
 
 func TestStopGivesBack(t *testing.T) {
+	t.Parallel()
 	b := testkit.Bus(t)
 	for i := range 4 {
 		publish(t, b, fmt.Sprint("v", i), "a title")
@@ -123,6 +127,7 @@ func TestStopGivesBack(t *testing.T) {
 }
 
 func TestReconnectAfterServerRestart(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	s, err := bus.StartServer(bus.ServerConfig{StoreDir: dir, Port: -1})
 	must(t, err)
@@ -152,6 +157,7 @@ func TestReconnectAfterServerRestart(t *testing.T) {
 }
 
 func TestFreshStartsAtTheBeginning(t *testing.T) {
+	t.Parallel()
 	b := testkit.Bus(t)
 	publish(t, b, "v", "a title")
 	read := func(fresh bool) *bus.Consumer {
@@ -185,6 +191,7 @@ func TestFreshStartsAtTheBeginning(t *testing.T) {
 }
 
 func TestConsumerIsReadBack(t *testing.T) {
+	t.Parallel()
 	b := testkit.Bus(t)
 	ctx := within(t)
 	_, err := b.JS.CreateConsumer(ctx, event.StreamVideos, jetstream.ConsumerConfig{
@@ -200,6 +207,7 @@ func TestConsumerIsReadBack(t *testing.T) {
 }
 
 func TestDeletedConsumerIsMadeAgain(t *testing.T) {
+	t.Parallel()
 	b := testkit.Bus(t)
 	c := consume(t, b, quick("c"))
 	publish(t, b, "v", "a title")
@@ -213,6 +221,7 @@ func TestDeletedConsumerIsMadeAgain(t *testing.T) {
 }
 
 func TestStandbyTakesOver(t *testing.T) {
+	t.Parallel()
 	s := testkit.NATS(t)
 	active, standby := testkit.Connect(t, s), testkit.Connect(t, s)
 	cfg := quick("c")
@@ -236,6 +245,7 @@ func TestStandbyTakesOver(t *testing.T) {
 }
 
 func TestStoppedActiveHandsOver(t *testing.T) {
+	t.Parallel()
 	s := testkit.NATS(t)
 	active, standby := testkit.Connect(t, s), testkit.Connect(t, s)
 	cfg := quick("c")
@@ -251,6 +261,7 @@ func TestStoppedActiveHandsOver(t *testing.T) {
 }
 
 func TestIdleActiveStaysPinned(t *testing.T) {
+	t.Parallel()
 	s := testkit.NATS(t)
 	active, standby := testkit.Connect(t, s), testkit.Connect(t, s)
 	cfg := quick("c")
@@ -266,6 +277,7 @@ func TestIdleActiveStaysPinned(t *testing.T) {
 }
 
 func TestConsumeWithoutStreams(t *testing.T) {
+	t.Parallel()
 	s := testkit.NATS(t)
 	b, err := bus.Connect(within(t), bus.Config{URL: s.ClientURL()})
 	must(t, err)

@@ -21,6 +21,7 @@ import (
 // TestFailByKind: after each kind of failure, how often the message came and
 // whether it is a dead letter.
 func TestFailByKind(t *testing.T) {
+	t.Parallel()
 	b := testkit.Bus(t)
 	for _, line := range []struct {
 		kind       errs.Kind
@@ -88,6 +89,7 @@ func checkDead(t *testing.T, b *bus.Bus, id string, want bus.Dead) {
 }
 
 func TestDeadLetterKeepsTheMessage(t *testing.T) {
+	t.Parallel()
 	b := testkit.Bus(t)
 	raw(t, b, "videos.v", nats.Header{"Content-Type": {"application/json"}, "X-Own": {"kept"}, "Nats-Msg-Id": {"left behind"}}, []byte(`{"id":1}`))
 	c := consume(t, b, quick("c"))
@@ -105,6 +107,7 @@ func TestDeadLetterKeepsTheMessage(t *testing.T) {
 }
 
 func TestDeadLetterOfTheLargestMessage(t *testing.T) {
+	t.Parallel()
 	b := testkit.Bus(t)
 	large := make([]byte, b.Conn.MaxPayload()-200)
 	seq := raw(t, b, "videos.v", nil, large)
@@ -126,6 +129,7 @@ func TestDeadLetterOfTheLargestMessage(t *testing.T) {
 
 // TestDyingWorker: nobody answers, ever; the message still ends in DEAD.
 func TestDyingWorker(t *testing.T) {
+	t.Parallel()
 	b := testkit.Bus(t)
 	seq := publish(t, b, "poison", "kills its worker")
 	publish(t, b, "fine", "comes after it")
@@ -169,6 +173,7 @@ func TestDyingWorker(t *testing.T) {
 
 // TestNotesWaitForACatcher: the server gave up while no process of ours ran.
 func TestNotesWaitForACatcher(t *testing.T) {
+	t.Parallel()
 	b := testkit.Bus(t)
 	note := func(text string) {
 		raw(t, b, "$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES.VIDEOS.c", nil, []byte(text))
@@ -203,6 +208,7 @@ func TestNotesWaitForACatcher(t *testing.T) {
 }
 
 func TestRequeueAndDrop(t *testing.T) {
+	t.Parallel()
 	b := testkit.Bus(t)
 	c := consume(t, b, quick("c"))
 	letters := func() []bus.Dead {
@@ -252,6 +258,7 @@ func TestRequeueAndDrop(t *testing.T) {
 }
 
 func TestMetrics(t *testing.T) {
+	t.Parallel()
 	s := testkit.NATS(t)
 	testkit.Connect(t, s)
 	reg := prometheus.NewRegistry()

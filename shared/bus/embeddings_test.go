@@ -17,6 +17,7 @@ func embedding(id string, sequence uint64) *event.Embedding {
 }
 
 func TestOlderNeverWins(t *testing.T) {
+	t.Parallel()
 	b := testkit.Bus(t)
 	for _, step := range []struct {
 		sequence uint64
@@ -36,6 +37,7 @@ func TestOlderNeverWins(t *testing.T) {
 // TestRacingStores: many embedders store the versions of one video in any
 // order; the newest must be there at the end, and may never be overwritten.
 func TestRacingStores(t *testing.T) {
+	t.Parallel()
 	s := testkit.NATS(t)
 	buses := []*bus.Bus{testkit.Connect(t, s), testkit.Connect(t, s)}
 	const versions = 24
@@ -56,6 +58,7 @@ func TestRacingStores(t *testing.T) {
 }
 
 func TestStoreManyAtOnce(t *testing.T) {
+	t.Parallel()
 	b := testkit.Bus(t)
 	var all []*event.Embedding
 	for i := range 100 {
@@ -78,6 +81,7 @@ func TestStoreManyAtOnce(t *testing.T) {
 }
 
 func TestStrangerInEmbeddingsIsReplaced(t *testing.T) {
+	t.Parallel()
 	b := testkit.Bus(t)
 	raw(t, b, event.EmbeddingSubject("fp", "v"), nil, []byte("not ours"))
 	if stored, err := b.StoreEmbedding(within(t), embedding("v", 1)); err != nil || !stored {

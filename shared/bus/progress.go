@@ -3,7 +3,6 @@ package bus
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sync"
 	"time"
 
@@ -278,9 +277,4 @@ func (f *follower) catchUp(ctx context.Context) error {
 	}
 	f.trail.resync(asOf, state.Last, mine)
 	return nil
-}
-
-// String says where the progress stands, for messages.
-func (p *Progress) String() string {
-	return fmt.Sprintf("indexed up to %d of model %s", p.Sequence(), p.fingerprint)
 }

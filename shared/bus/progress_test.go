@@ -61,6 +61,7 @@ func stays(t testing.TB, p *bus.Progress, want uint64) {
 }
 
 func TestProgress(t *testing.T) {
+	t.Parallel()
 	b := testkit.Bus(t)
 	p := follow(t, b)
 	must(t, p.Wait(within(t), 0))
@@ -97,6 +98,7 @@ func TestProgress(t *testing.T) {
 // works on it, and its neighbours are done. The consumer's floor passes it,
 // but nothing of it is searchable.
 func TestProgressOverReplacedEvents(t *testing.T) {
+	t.Parallel()
 	b := testkit.Bus(t)
 	p := follow(t, b)
 	embedder, indexer := consume(t, b, embedderConfig()), consume(t, b, indexerConfig())
@@ -129,6 +131,7 @@ func TestProgressOverReplacedEvents(t *testing.T) {
 
 // TestProgressOverReplacedEmbeddings is the same between embedder and indexer.
 func TestProgressOverReplacedEmbeddings(t *testing.T) {
+	t.Parallel()
 	b := testkit.Bus(t)
 	p := follow(t, b)
 	embedder, indexer := consume(t, b, embedderConfig()), consume(t, b, indexerConfig())
@@ -149,6 +152,7 @@ func TestProgressOverReplacedEmbeddings(t *testing.T) {
 }
 
 func TestProgressIgnoresAnotherProcessesMemory(t *testing.T) {
+	t.Parallel()
 	s := testkit.NATS(t)
 	b, old := testkit.Connect(t, s), testkit.Connect(t, s)
 	seq := publish(t, b, "a", "new")
@@ -168,6 +172,7 @@ func TestProgressIgnoresAnotherProcessesMemory(t *testing.T) {
 }
 
 func TestProgressAfterAPurge(t *testing.T) {
+	t.Parallel()
 	b := testkit.Bus(t)
 	p := follow(t, b)
 	consume(t, b, embedderConfig())
@@ -195,6 +200,7 @@ type storm struct {
 // TestProgressInAStorm states invariant I6: whatever the indexed sequence says
 // at any moment, the index shows at least that of every video.
 func TestProgressInAStorm(t *testing.T) {
+	t.Parallel()
 	srv := testkit.NATS(t)
 	s := &storm{t: t, b: testkit.Connect(t, srv), published: map[string][]uint64{}, index: map[string]uint64{}}
 	p := follow(t, s.b)

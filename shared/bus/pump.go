@@ -3,7 +3,6 @@ package bus
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -193,6 +192,3 @@ func (c *Consumer) measure() {
 	c.mu.Unlock()
 	c.b.metrics.consumer(c.cfg.Stream, c.cfg.Durable, info, oldest)
 }
-
-// String names the consumer in messages.
-func (c *Consumer) String() string { return fmt.Sprintf("%s on %s", c.cfg.Durable, c.cfg.Stream) }

@@ -26,6 +26,7 @@ func request(title string) *event.EmbedRequest {
 }
 
 func TestEmbedRequests(t *testing.T) {
+	t.Parallel()
 	b := testkit.Bus(t)
 	if _, err := b.RequestEmbed(within(t), "fp", request("title")); errs.KindOf(err) != errs.Unavailable || !strings.Contains(err.Error(), "no embedder") {
 		t.Errorf("without an embedder: %v", err)
@@ -68,6 +69,7 @@ func TestEmbedRequests(t *testing.T) {
 }
 
 func TestEmbedRequestEndsAtItsDeadline(t *testing.T) {
+	t.Parallel()
 	b := testkit.Bus(t)
 	handled := make(chan error, 1)
 	must(t, b.ServeEmbed(t.Context(), "fp", func(ctx context.Context, _ *event.EmbedRequest) *event.EmbedReply {
@@ -89,6 +91,7 @@ func TestEmbedRequestEndsAtItsDeadline(t *testing.T) {
 }
 
 func TestEmbedRequestsAreBounded(t *testing.T) {
+	t.Parallel()
 	b := testkit.Bus(t)
 	release := make(chan struct{})
 	must(t, b.ServeEmbed(t.Context(), "fp", func(ctx context.Context, req *event.EmbedRequest) *event.EmbedReply {
@@ -121,6 +124,7 @@ func TestEmbedRequestsAreBounded(t *testing.T) {
 }
 
 func TestObject(t *testing.T) {
+	t.Parallel()
 	b := testkit.Bus(t)
 	store, err := b.JS.CreateObjectStore(within(t), jetstream.ObjectStoreConfig{Bucket: "frames"})
 	must(t, err)

@@ -15,7 +15,7 @@ import (
 
 // ServerConfig is the embedded NATS server's.
 type ServerConfig struct {
-	StoreDir string `name:"store-dir" help:"Folder of the streams."`
+	StoreDir string `name:"store-dir" default:"videosim-store" type:"path" help:"Folder of the streams."`
 	Host     string `name:"host" default:"127.0.0.1" help:"Address to listen on; any but a loopback address needs a token."`
 	Port     int    `name:"port" default:"4222" help:"Port to listen on; -1: a free one; 0: none, only this process can connect."`
 	Token    string `name:"token" secret:"" help:"Token that clients must give."`

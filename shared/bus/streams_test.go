@@ -14,6 +14,7 @@ import (
 )
 
 func TestStreamsAreRepairedOrReported(t *testing.T) {
+	t.Parallel()
 	b := testkit.Bus(t)
 	must(t, b.EnsureStreams(within(t))) // twice changes nothing
 
@@ -47,6 +48,7 @@ func TestStreamsAreRepairedOrReported(t *testing.T) {
 }
 
 func TestForeignStreamIsReported(t *testing.T) {
+	t.Parallel()
 	s := testkit.NATS(t)
 	b, err := bus.Connect(within(t), bus.Config{URL: s.ClientURL()})
 	must(t, err)
@@ -62,6 +64,7 @@ func TestForeignStreamIsReported(t *testing.T) {
 }
 
 func TestLatestEventOfAVideo(t *testing.T) {
+	t.Parallel()
 	b := testkit.Bus(t)
 	if _, _, err := b.LastVideo(within(t), "v"); errs.KindOf(err) != errs.NotFound {
 		t.Errorf("before any event: %v, expected not-found", err)
