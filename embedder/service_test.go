@@ -29,7 +29,7 @@ const testFingerprint = "0123456789ab"
 
 func testConfig() Config {
 	return Config{Bundle: "unused", Settings: Settings{
-		Device: "cpu", Precision: "fp32", BatchVideos: 16, BatchTokens: 4096,
+		Device: "cpu", Precision: "fp32", Threads: 1, BatchVideos: 16, BatchTokens: 4096,
 		BulkSlots: 64, InteractiveSlots: 8, AckWait: 5 * time.Second, MaxDeliver: 2,
 		StoreTimeout: 5 * time.Second, CanaryInterval: time.Minute,
 		Ref: RefConfig{Allow: []string{"objectstore:frames"}, MaxBytes: 1 << 20, Timeout: 5 * time.Second, Parallel: 4},

@@ -40,11 +40,13 @@ func (c Config) Validate() error {
 	if c.Fingerprint != "" && !bundle.ValidFingerprint(c.Fingerprint) {
 		return errs.Field("fingerprint", "expected 12 hex digits, found %q", c.Fingerprint)
 	}
+	if c.Fingerprint != "" && (c.Dim < 1 || c.Dim > 32768) {
+		return errs.Field("dim", "expected 1 to 32768, found %d", c.Dim)
+	}
 	for _, f := range []struct {
 		name            string
 		value, min, max int
 	}{
-		{"dim", c.Dim, 1, 32768},
 		{"batch-embeddings", c.BatchEmbeddings, 1, 16384},
 		{"max-pending", c.MaxPending, c.BatchEmbeddings, 1 << 20},
 		{"known-sequences", c.KnownSequences, c.MaxPending, 1 << 30},
