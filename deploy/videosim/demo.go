@@ -148,9 +148,7 @@ func (d *demo) train(ctx context.Context) error {
 func (d *demo) withSuite(ctx context.Context, use func(context.Context, *client) error) error {
 	d.step(3, "Suite: NATS, indexer, embedder and gateway in this process")
 	suite := d.cfg.SuiteConfig
-	if suite.Server.StoreDir == "" {
-		suite.Server.StoreDir = filepath.Join(d.cfg.Dir, "store")
-	}
+	suite.Server.StoreDir = filepath.Join(d.cfg.Dir, filepath.Base(suite.Server.StoreDir))
 	c := &client{base: "http://" + suite.Gateway.Listen}
 	up := func(ctx context.Context) error {
 		return Up(ctx, UpConfig{Bundle: d.bundle, SuiteConfig: suite}, d.env)

@@ -44,9 +44,6 @@ func (c UpConfig) Validate() error {
 // Up runs the suite until ctx ends, and then stops it: first what is asked,
 // then what works, then what stores.
 func Up(ctx context.Context, cfg UpConfig, env *service.Env) error {
-	if cfg.Server.StoreDir == "" {
-		cfg.Server.StoreDir = "videosim-store"
-	}
 	if err := cfg.Validate(); err != nil {
 		return err
 	}
