@@ -84,9 +84,9 @@ func TestSimilarityStream(t *testing.T) {
 	r := newRig(t)
 	r.fill(50)
 	text, pairs := labels(10_000, 50) // three chunks
-	req, _ := http.NewRequestWithContext(t.Context(), "POST", r.http.URL+"/v1/similarity", strings.NewReader(text))
+	req, _ := http.NewRequestWithContext(t.Context(), "POST", r.url+"/v1/similarity", strings.NewReader(text))
 	req.Header.Set("Content-Type", tsv)
-	res, err := r.http.Client().Do(req)
+	res, err := http.DefaultClient.Do(req)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -157,7 +157,7 @@ func TestSimilarityStreamBreaks(t *testing.T) {
 	r := newRig(t)
 	r.fill(10)
 	body := strings.Repeat("v1\tv2\n", streamChunk) + "bad\n"
-	res, err := http.Post(r.http.URL+"/v1/similarity", tsv, strings.NewReader(body))
+	res, err := http.Post(r.url+"/v1/similarity", tsv, strings.NewReader(body))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -178,7 +178,7 @@ func TestSimilarityStreamUnread(t *testing.T) {
 	r := newRig(t)
 	r.fill(10)
 	const n = 1_500_000
-	conn, err := net.Dial("tcp", r.http.Listener.Addr().String())
+	conn, err := net.Dial("tcp", strings.TrimPrefix(r.url, "http://"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -46,9 +46,9 @@ type rig struct {
 	*server
 	t        testing.TB
 	bus      *bus.Bus
-	index    *vecdb.Exact
+	index    vecdb.Index
 	progress *handProgress
-	http     *httptest.Server
+	url      string
 	lane     atomic.Pointer[bus.EmbedHandler] // what the embedder answers with
 	router   routers.Router
 }
@@ -91,8 +91,9 @@ func newRig(t testing.TB, change ...func(*Config)) *rig {
 	if r.server, err = newServer(cfg, env, testManifest(), r.progress); err != nil {
 		t.Fatal(err)
 	}
-	r.http = httptest.NewServer(r.routes())
-	t.Cleanup(r.http.Close)
+	served := httptest.NewServer(r.routes())
+	r.url = served.URL
+	t.Cleanup(served.Close)
 	r.router = documentRouter(t)
 	return r
 }
@@ -211,7 +212,7 @@ type reply struct {
 // call makes a request and checks the answer against openapi.json.
 func (r *rig) call(method, path, body string, headers ...string) reply {
 	r.t.Helper()
-	req, err := http.NewRequestWithContext(r.t.Context(), method, r.http.URL+path, strings.NewReader(body))
+	req, err := http.NewRequestWithContext(r.t.Context(), method, r.url+path, strings.NewReader(body))
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -221,7 +222,7 @@ func (r *rig) call(method, path, body string, headers ...string) reply {
 	for i := 0; i < len(headers); i += 2 {
 		req.Header.Set(headers[i], headers[i+1])
 	}
-	res, err := r.http.Client().Do(req)
+	res, err := http.DefaultClient.Do(req)
 	if err != nil {
 		r.t.Fatal(err)
 	}
