@@ -58,6 +58,7 @@ const (
 	// markInMemory is set on a Fresh consumer, to the id of the bus that made
 	// it: what it has acknowledged is gone when that process ends.
 	markInMemory = "videosim-in-memory-of"
+	stopTimeout  = 2 * time.Second
 	maxPullBytes = 32 << 20 // asked for at once; more than 30 of the largest messages
 )
 
@@ -137,7 +138,7 @@ type Consumer struct {
 
 	stop    context.Context
 	stopNow context.CancelFunc
-	ended   sync.WaitGroup // pump and signals
+	ended   chan struct{} // closed when the pump is
 }
 
 // Consume makes or updates the durable consumer, checks that the server runs
@@ -152,7 +153,7 @@ func (b *Bus) Consume(ctx context.Context, cfg ConsumerConfig) (*Consumer, error
 
 func (b *Bus) consume(ctx context.Context, cfg ConsumerConfig) (*Consumer, error) {
 	cfg = cfg.withDefaults()
-	c := &Consumer{b: b, cfg: cfg, flight: map[uint64]*Message{}, arrival: make(chan struct{}, 1)}
+	c := &Consumer{b: b, cfg: cfg, flight: map[uint64]*Message{}, arrival: make(chan struct{}, 1), ended: make(chan struct{})}
 	if err := b.clear(ctx, cfg); err != nil {
 		return nil, err
 	}
@@ -160,7 +161,6 @@ func (b *Bus) consume(ctx context.Context, cfg ConsumerConfig) (*Consumer, error
 		return nil, err
 	}
 	c.stop, c.stopNow = context.WithCancel(b.closed)
-	c.ended.Add(2)
 	go c.pump()
 	go c.signals()
 	return c, nil
@@ -292,17 +292,26 @@ func (c *Consumer) wake() {
 func (c *Consumer) Stop() {
 	c.stopNow()
 	c.mu.Lock()
-	c.iter.Stop()
+	if c.b.Conn.IsConnected() {
+		c.iter.Drain() // what is on its way comes through arrived, which gives it back
+	} else {
+		c.iter.Stop()
+	}
 	back := c.queue
 	c.queue = nil
-	pin := c.pin
 	c.mu.Unlock()
 	for _, m := range back {
 		if raw, err := m.settle(); err == nil {
 			_ = raw.Nak() // if it does not arrive, AckWait does the same later
 		}
 	}
-	c.ended.Wait()
+	select {
+	case <-c.ended:
+	case <-time.After(stopTimeout): // the connection broke; AckWait does the rest
+	}
+	c.mu.Lock()
+	pin := c.pin
+	c.mu.Unlock()
 	c.unpin(pin)
 }
 

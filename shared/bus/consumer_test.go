@@ -58,6 +58,7 @@ func TestUnansweredIsDeliveredAgain(t *testing.T) {
 	b := testkit.Bus(t)
 	publish(t, b, "v", "a title")
 	cfg := quick("c")
+	cfg.AckWait = shortWait
 	cfg.MaxHold = 50 * time.Millisecond // a worker that hangs
 	c := consume(t, b, cfg)
 	if m := one(t, c); m.Delivered != 1 {
@@ -78,16 +79,18 @@ func TestLongWorkIsNotDeliveredAgain(t *testing.T) {
 	b := testkit.Bus(t)
 	publish(t, b, "v", "a title")
 	publish(t, b, "w", "waits behind it")
-	c := consume(t, b, quick("c"))
+	cfg := quick("c")
+	cfg.AckWait = shortWait
+	c := consume(t, b, cfg)
 	m := one(t, c)
-	time.Sleep(5 * quick("").AckWait) // long work; w waits in the queue meanwhile
+	time.Sleep(5 * shortWait) // long work; w waits in the queue meanwhile
 	must(t, m.Ack(within(t)))
 	m = one(t, c)
 	if m.Delivered != 1 || m.Sequence != 2 {
 		t.Errorf("delivery %d of %d, expected 1 of 2", m.Delivered, m.Sequence)
 	}
 	must(t, m.Ack(within(t)))
-	none(t, c, 2*quick("").AckWait)
+	none(t, c, 2*shortWait)
 }
 
 func TestStopGivesBack(t *testing.T) {
@@ -96,8 +99,7 @@ func TestStopGivesBack(t *testing.T) {
 	for i := range 4 {
 		publish(t, b, fmt.Sprint("v", i), "a title")
 	}
-	cfg := quick("c")
-	cfg.AckWait = time.Minute // so only giving back explains what comes
+	cfg := quick("c") // its AckWait is long: only giving back explains what comes
 	first, err := b.Consume(within(t), cfg)
 	must(t, err)
 	m := one(t, first)

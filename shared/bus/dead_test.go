@@ -38,7 +38,7 @@ func TestFailByKind(t *testing.T) {
 			id := line.kind.String()
 			seq := publish(t, b, id, "a title")
 			cfg := quick("c-" + id)
-			cfg.Filter = event.VideoSubject(id)
+			cfg.Filter, cfg.AckWait = event.VideoSubject(id), shortWait
 			c := consume(t, b, cfg)
 			cause := errs.New(line.kind, "the %s\nreason", id)
 			tries := uint64(0)
@@ -61,7 +61,7 @@ func TestFailByKind(t *testing.T) {
 				}
 				return
 			}
-			none(t, c, 2*cfg.AckWait)
+			none(t, c, 2*shortWait)
 			checkDead(t, b, id, bus.Dead{
 				Subject: "videos." + id, Stream: event.StreamVideos, Original: seq, Consumer: cfg.Durable,
 				Kind: line.kind, Reason: "the " + id + " reason", Deliveries: line.deliveries,

@@ -19,7 +19,7 @@ const (
 // pump moves messages from the server into the queue until Stop. The server
 // sends at most MaxAckPending that are not settled, which bounds the queue.
 func (c *Consumer) pump() {
-	defer c.ended.Done()
+	defer close(c.ended)
 	for {
 		c.mu.Lock()
 		iter := c.iter
@@ -52,8 +52,14 @@ func (c *Consumer) reopen() bool {
 		ctx, cancel := context.WithTimeout(c.stop, requestTimeout)
 		err := c.open(ctx)
 		cancel()
+		if err == nil && c.stop.Err() != nil {
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			c.iter.Stop() // Stop may have seen only the one before
+			return false
+		}
 		if err == nil {
-			return c.stop.Err() == nil
+			return true
 		}
 		c.b.log.Warn("cannot open the consumer yet", "consumer", c.cfg.Durable, "error", err)
 		select {
@@ -83,6 +89,10 @@ func (c *Consumer) arrived(raw jetstream.Msg) {
 	defer c.mu.Unlock()
 	if pin := raw.Headers().Get("Nats-Pin-Id"); pin != "" {
 		c.pin = pin
+	}
+	if c.stop.Err() != nil {
+		_ = raw.Nak() // as Stop does for what waits here
+		return
 	}
 	if held := c.flight[meta.Sequence.Stream]; held != nil {
 		held.raw, held.deliveries = raw, meta.NumDelivered
@@ -119,7 +129,6 @@ func (c *Consumer) arrived(raw jetstream.Msg) {
 // being worked on, and keeps the gauges up to date. It outlives Stop for as
 // long as something handed out is not settled.
 func (c *Consumer) signals() {
-	defer c.ended.Done()
 	tick := time.NewTicker(c.cfg.AckWait / 3)
 	defer tick.Stop()
 	gauges := time.NewTicker(metricsEvery)
