@@ -30,20 +30,21 @@ type MilvusServer struct {
 }
 
 // StartMilvus starts a server with its data in dir and returns once it answers.
-func StartMilvus(dir string) (*MilvusServer, error) {
+// Settings change keys of its configuration ("common.security.tlsMode").
+func StartMilvus(dir string, settings ...map[string]any) (*MilvusServer, error) {
 	ports, err := takePorts()
 	if err != nil {
 		return nil, err
 	}
-	return startMilvus(dir, ports)
+	return startMilvus(dir, ports, settings...)
 }
 
 // startMilvus owns ports: it gives them up when the server does not start.
-func startMilvus(dir string, ports *portBlock) (*MilvusServer, error) {
+func startMilvus(dir string, ports *portBlock, settings ...map[string]any) (*MilvusServer, error) {
 	s := &MilvusServer{dir: dir, ports: ports}
 	bin, err := milvusDir()
 	if err == nil {
-		err = s.configure(bin)
+		err = s.configure(bin, settings)
 	}
 	if err == nil {
 		err = s.launch(bin)

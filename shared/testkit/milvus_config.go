@@ -43,8 +43,8 @@ func milvusDir() (string, error) {
 }
 
 // configure writes the server's configuration: the wheel's own, with this
-// server's folders and ports.
-func (s *MilvusServer) configure(bin string) error {
+// server's folders and ports and the caller's settings.
+func (s *MilvusServer) configure(bin string, settings []map[string]any) error {
 	raw, err := os.ReadFile(filepath.Join(bin, "milvus.yaml"))
 	if err != nil {
 		return err
@@ -53,8 +53,10 @@ func (s *MilvusServer) configure(bin string) error {
 	if err := yaml.Unmarshal(raw, &conf); err != nil {
 		return fmt.Errorf("%s/milvus.yaml: %w", bin, err)
 	}
-	for path, value := range s.settings() {
-		set(conf, strings.Split(path, "."), value)
+	for _, part := range append([]map[string]any{s.settings()}, settings...) {
+		for path, value := range part {
+			set(conf, strings.Split(path, "."), value)
+		}
 	}
 	if err := os.MkdirAll(s.confDir(), 0o755); err != nil {
 		return err
@@ -103,6 +105,9 @@ func (s *MilvusServer) settings() map[string]any {
 		// Rows not yet flushed are compared one by one, as DESIGN.md of
 		// shared/vecdb asks of every server: the interim index loses hits.
 		"queryNode.segcore.interimIndex.enableIndex": false,
+		// How long the rest of Milvus waits for a killed part before it goes on
+		// without (seconds; 30): a killed server answers that much sooner.
+		"common.session.ttl": 10,
 		// A collection is loaded in a third of the time (milliseconds; 1000 and 500).
 		"queryCoord.checkInterval":    100,
 		"queryCoord.distPullInterval": 100,

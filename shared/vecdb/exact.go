@@ -44,7 +44,7 @@ func NewExact(dim int) *Exact {
 	x := &Exact{dim: dim, stride: (dim + step - 1) / step * step, scan: scanKernel(), ids: map[string]uint32{}}
 	x.levels = queryLevels(x.stride)
 	x.blocks.Store(&[]*block{})
-	x.pool.New = func() any { return newScanner(x.stride) }
+	x.pool.New = func() any { return new(scanner) }
 	return x
 }
 

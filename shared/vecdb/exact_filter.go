@@ -32,39 +32,73 @@ func newRowFilter(f *Filter) *rowFilter {
 	return r
 }
 
-// pass sets pass[i] for the rows base+i that the columns do not rule out and
-// reports whether there are any.
-func (f *rowFilter) pass(b *block, base int, pass []bool) bool {
-	for i := range pass {
-		pass[i] = true
+// rows writes the numbers of the rows in [base, base+n) that the columns do
+// not rule out to index and returns how many they are. Each loop writes first
+// and counts then, which compiles to code without branches.
+func (f *rowFilter) rows(b *block, base, n int, index []int32) int {
+	index = index[:n]
+	for i := range index {
+		index[i] = int32(base + i)
 	}
 	if len(f.categories) > 0 {
-		f.passCategory(b.category[base:base+len(pass)], pass)
+		n = f.byCategory(b.category, index)
 	}
 	if f.timed {
-		for i, ms := range b.published[base : base+len(pass)] {
-			pass[i] = pass[i] && ms >= f.from && ms < f.to
-		}
+		n = f.byTime(b.published, index[:n])
 	}
 	if len(f.tagMasks) > 0 {
-		for i, bits := range b.tagBits[base : base+len(pass)] {
-			pass[i] = pass[i] && f.passTagBits(bits)
-		}
+		n = f.byTagBits(b.tagBits, index[:n])
 	}
-	return slices.Contains(pass, true)
+	return n
 }
 
-func (f *rowFilter) passCategory(column []int64, pass []bool) {
+func (f *rowFilter) byCategory(column []int64, index []int32) (n int) {
 	if len(f.categories) == 1 {
 		only := f.categories[0]
-		for i, c := range column {
-			pass[i] = c == only
+		for _, row := range index {
+			index[n] = row
+			if column[row] == only {
+				n++
+			}
 		}
-		return
+		return n
 	}
-	for i, c := range column {
-		_, pass[i] = slices.BinarySearch(f.categories, c)
+	for _, row := range index {
+		index[n] = row
+		if f.hasCategory(column[row]) {
+			n++
+		}
 	}
+	return n
+}
+
+func (f *rowFilter) hasCategory(c int64) bool {
+	if len(f.categories) <= 8 { // quicker than a search
+		return slices.Contains(f.categories, c)
+	}
+	_, found := slices.BinarySearch(f.categories, c)
+	return found
+}
+
+func (f *rowFilter) byTime(column []int64, index []int32) (n int) {
+	span := uint64(max(f.to, f.from)) - uint64(f.from)
+	for _, row := range index {
+		index[n] = row
+		if uint64(column[row])-uint64(f.from) < span { // from ≤ time < to in one comparison
+			n++
+		}
+	}
+	return n
+}
+
+func (f *rowFilter) byTagBits(column []uint64, index []int32) (n int) {
+	for _, row := range index {
+		index[n] = row
+		if f.passTagBits(column[row]) {
+			n++
+		}
+	}
+	return n
 }
 
 func (f *rowFilter) passTagBits(bits uint64) bool {

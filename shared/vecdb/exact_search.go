@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"math"
+	"math/bits"
 	"runtime"
 	"slices"
 	"sync"
@@ -95,6 +96,7 @@ func (s *search) runParallel(ctx context.Context, workers int) ([]candidate, err
 func (s *search) run(ctx context.Context) ([]candidate, error) {
 	sc := s.x.pool.Get().(*scanner)
 	defer s.x.pool.Put(sc)
+	defer sc.end()
 	sc.begin(s)
 	for {
 		n := int(s.next.Add(1)) - 1
@@ -114,22 +116,24 @@ type scanner struct {
 	*search
 	best  topK
 	args  scanArgs
-	pass  [spanRows]bool
+	index [spanRows]int32 // the rows of a kernel call
+	scale [spanRows]float32
+	slack [spanRows]float32
 	upper [spanRows]float32
 	masks [spanRows / groupRows]uint8
-}
-
-func newScanner(stride int) *scanner {
-	sc := &scanner{}
-	sc.args.stride = stride
-	return sc
 }
 
 func (sc *scanner) begin(s *search) {
 	sc.search = s
 	sc.best = topK{k: s.q.K}
-	sc.args.query = &s.quant[0]
+	sc.args.query, sc.args.stride = &s.quant[0], s.x.stride
 	sc.args.queryScale, sc.args.queryNorm = s.scale, s.norm
+	sc.args.index, sc.args.upper, sc.args.masks = &sc.index[0], &sc.upper[0], &sc.masks[0]
+}
+
+// end lets go of the query, so that a resting scanner keeps nothing alive.
+func (sc *scanner) end() {
+	sc.search, sc.best, sc.args.query, sc.args.rows = nil, topK{}, nil, nil
 }
 
 func (sc *scanner) block(b *block) {
@@ -137,94 +141,76 @@ func (sc *scanner) block(b *block) {
 	defer b.mu.RUnlock()
 	for base := 0; base < b.used; base += spanRows {
 		n := min(spanRows, b.used-base)
-		if !sc.filter.columns {
-			sc.span(b, base, (n+groupRows-1)/groupRows)
-			continue
+		if sc.filter.columns {
+			n = sc.filter.rows(b, base, n, sc.index[:])
+			sc.gather(b, n)
+		} else {
+			sc.consecutive(b, base)
 		}
-		if sc.filter.pass(b, base, sc.pass[:n]) {
-			sc.passing(b, base, n)
+		if n > 0 {
+			sc.span(b, n)
 		}
 	}
 }
 
-// passing scans the groups of four that hold a row which passes the filter.
-func (sc *scanner) passing(b *block, base, n int) {
-	clear(sc.pass[n:])
+// consecutive points the kernel at the rows from base on.
+func (sc *scanner) consecutive(b *block, base int) {
+	for i := range sc.index {
+		sc.index[i] = int32(base + i)
+	}
+	sc.args.scale, sc.args.slack = &b.scale[base], &b.slack[base]
+}
+
+// gather points the kernel at the first n rows of the index, the last group
+// filled up with row 0.
+func (sc *scanner) gather(b *block, n int) {
+	clear(sc.index[n:])
+	for i, row := range sc.index[:n] {
+		sc.scale[i], sc.slack[i] = b.scale[row], b.slack[row]
+	}
+	sc.args.scale, sc.args.slack = &sc.scale[0], &sc.slack[0]
+}
+
+// span runs the kernel over the first n rows of the index and considers those
+// whose bound reaches the threshold.
+func (sc *scanner) span(b *block, n int) {
 	groups := (n + groupRows - 1) / groupRows
-	for g := 0; g < groups; {
-		end := g
-		for end < groups && sc.anyPass(end) {
-			end++
-		}
-		if end > g {
-			sc.spanFiltered(b, base, g, end)
-		}
-		g = end + 1
-	}
-}
-
-func (sc *scanner) anyPass(group int) bool {
-	p := sc.pass[group*groupRows : (group+1)*groupRows]
-	return p[0] || p[1] || p[2] || p[3]
-}
-
-// span scans groups of four rows from base on.
-func (sc *scanner) span(b *block, base, groups int) {
-	threshold := sc.kernel(b, base, groups)
+	threshold := sc.threshold()
+	sc.args.rows, sc.args.groups, sc.args.threshold = &b.quant[0], groups, threshold
+	sc.x.scan(&sc.args)
 	for g, mask := range sc.masks[:groups] {
 		for ; mask != 0; mask &= mask - 1 {
-			i := g*groupRows + lowestBit(mask)
-			if !(sc.upper[i] < threshold) {
-				threshold = sc.consider(b, base+i)
+			i := g*groupRows + bits.TrailingZeros8(mask)
+			if i < n && !(sc.upper[i] < threshold) {
+				sc.consider(b, int(sc.index[i]))
+				threshold = sc.threshold()
 			}
 		}
 	}
 }
 
-// spanFiltered scans groups [from, to) of the span at base and considers the
-// rows that pass.
-func (sc *scanner) spanFiltered(b *block, base, from, to int) {
-	start := base + from*groupRows
-	threshold := sc.kernel(b, start, to-from)
-	for g, mask := range sc.masks[:to-from] {
-		for ; mask != 0; mask &= mask - 1 {
-			i := g*groupRows + lowestBit(mask)
-			if sc.pass[start-base+i] && !(sc.upper[i] < threshold) {
-				threshold = sc.consider(b, start+i)
-			}
-		}
-	}
-}
-
-// kernel fills upper and masks for the groups from row start on and returns
-// the threshold that it used.
-func (sc *scanner) kernel(b *block, start, groups int) float32 {
-	a := &sc.args
-	a.rows = &b.quant[start*a.stride]
-	a.scale, a.slack = &b.scale[start], &b.slack[start]
-	a.upper, a.masks = &sc.upper[0], &sc.masks[0]
-	a.groups = groups
-	a.threshold = max(sc.best.threshold(), math.Float32frombits(sc.floor.Load()))
-	sc.x.scan(a)
-	return a.threshold
-}
-
-// consider computes row i's true product, offers it, and returns the new threshold.
-func (sc *scanner) consider(b *block, i int) float32 {
-	rest := b.rest[i]
-	if rest != "" && sc.filter.final(rest) {
-		embedding := b.embedding[i*sc.x.dim : (i+1)*sc.x.dim]
-		c := candidate{cosine: product(embedding, sc.q.Vector), rest: rest}
-		if sc.best.accepts(&c) {
-			c.category, c.published, c.sequence = b.category[i], b.published[i], b.sequence[i]
-			if sc.q.WithEmbedding {
-				c.embedding = slices.Clone(embedding)
-			}
-			sc.best.push(c)
-			sc.raiseFloor()
-		}
-	}
+// threshold is the product below which no row is among the K best.
+func (sc *scanner) threshold() float32 {
 	return max(sc.best.threshold(), math.Float32frombits(sc.floor.Load()))
+}
+
+// consider computes row i's true product and offers it.
+func (sc *scanner) consider(b *block, i int) {
+	rest := b.rest[i]
+	if rest == "" || !sc.filter.final(rest) {
+		return
+	}
+	embedding := b.embedding[i*sc.x.dim : (i+1)*sc.x.dim]
+	c := candidate{cosine: product(embedding, sc.q.Vector), rest: rest}
+	if !sc.best.accepts(&c) {
+		return
+	}
+	c.category, c.published, c.sequence = b.category[i], b.published[i], b.sequence[i]
+	if sc.q.WithEmbedding {
+		c.embedding = slices.Clone(embedding)
+	}
+	sc.best.push(c)
+	sc.raiseFloor()
 }
 
 func (sc *scanner) raiseFloor() {

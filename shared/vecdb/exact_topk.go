@@ -2,7 +2,6 @@ package vecdb
 
 import (
 	"math"
-	"math/bits"
 	"slices"
 )
 
@@ -81,5 +80,3 @@ func (t *topK) sorted() []candidate {
 	slices.SortFunc(t.heap, compareCandidates)
 	return t.heap
 }
-
-func lowestBit(mask uint8) int { return bits.TrailingZeros8(mask) }

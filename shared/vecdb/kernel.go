@@ -3,15 +3,17 @@ package vecdb
 import "unsafe"
 
 // scanArgs is one call of the scan kernel: groups of four rows against one
-// quantised query. The assembly reads its fields by their offsets.
+// quantised query. Which rows is said by index, so that a filtered scan costs
+// what its rows cost. The assembly reads the fields by their offsets.
 type scanArgs struct {
-	rows   *int8    // 4·groups rows of stride numbers each
-	scale  *float32 // a row
-	slack  *float32 // a row
+	rows   *int8    // the numbers of row 0, followed by the other rows'
+	index  *int32   // 4·groups row numbers
+	scale  *float32 // one for each number in index, as are the next three
+	slack  *float32
+	upper  *float32 // out: scale·queryScale·(q·p) + slack·queryNorm
+	masks  *uint8   // out, one a group: bit i is set unless upper of its i-th row < threshold
 	query  *int16   // stride numbers
-	upper  *float32 // out, a row: scale·queryScale·(q·p) + slack·queryNorm
-	masks  *uint8   // out, a group: bit i is set unless upper of row i < threshold
-	stride int      // a multiple of 16
+	stride int      // numbers in a row, a multiple of 16
 	groups int      // at least 1
 
 	queryScale float32
@@ -25,17 +27,17 @@ const groupRows = 4
 // scanPortable is the kernel in plain Go, and what the assembly is tested against.
 func scanPortable(a *scanArgs) {
 	n := a.groups * groupRows
-	rows := unsafe.Slice(a.rows, n*a.stride)
+	index := unsafe.Slice(a.index, n)
 	scale, slack := unsafe.Slice(a.scale, n), unsafe.Slice(a.slack, n)
 	query := unsafe.Slice(a.query, a.stride)
 	upper, masks := unsafe.Slice(a.upper, n), unsafe.Slice(a.masks, a.groups)
 	clear(masks)
-	for r := range n {
-		sum := dotPortable(rows[r*a.stride:(r+1)*a.stride], query)
-		u := float32(sum)*(scale[r]*a.queryScale) + slack[r]*a.queryNorm
-		upper[r] = u
+	for i := range n {
+		row := unsafe.Slice((*int8)(unsafe.Add(unsafe.Pointer(a.rows), int(index[i])*a.stride)), a.stride)
+		u := float32(dotPortable(row, query))*(scale[i]*a.queryScale) + slack[i]*a.queryNorm
+		upper[i] = u
 		if !(u < a.threshold) { // true for NaN as well: what cannot be bounded is kept
-			masks[r/groupRows] |= 1 << (r % groupRows)
+			masks[i/groupRows] |= 1 << (i % groupRows)
 		}
 	}
 }

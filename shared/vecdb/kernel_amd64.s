@@ -13,6 +13,7 @@
 TEXT ·scanAVX2(SB), NOSPLIT, $0-8
 	MOVQ a+0(FP), DI
 	MOVQ scanArgs_rows(DI), SI
+	MOVQ scanArgs_index(DI), R14
 	MOVQ scanArgs_scale(DI), R8
 	MOVQ scanArgs_slack(DI), R9
 	MOVQ scanArgs_query(DI), R10
@@ -25,10 +26,19 @@ TEXT ·scanAVX2(SB), NOSPLIT, $0-8
 	VBROADCASTSS scanArgs_threshold(DI), X15
 
 group:
-	// AX, BX, DX, SI: the four rows; R14: the offset in them; R15 is kept for Go.
-	LEAQ (SI)(R13*1), AX
-	LEAQ (SI)(R13*2), BX
-	LEAQ (AX)(R13*2), DX
+	// AX, BX, DX, R15: where the four rows start.
+	MOVLQSX 0(R14), AX
+	MOVLQSX 4(R14), BX
+	MOVLQSX 8(R14), DX
+	MOVLQSX 12(R14), R15
+	IMULQ R13, AX
+	IMULQ R13, BX
+	IMULQ R13, DX
+	IMULQ R13, R15
+	ADDQ SI, AX
+	ADDQ SI, BX
+	ADDQ SI, DX
+	ADDQ SI, R15
 	VPXOR Y0, Y0, Y0
 	VPXOR Y1, Y1, Y1
 	VPXOR Y2, Y2, Y2
@@ -37,10 +47,10 @@ group:
 
 step:
 	VMOVDQU (R10)(DI*2), Y8
-	STEP((SI)(DI*1), Y0, Y4)
-	STEP((AX)(DI*1), Y1, Y5)
-	STEP((BX)(DI*1), Y2, Y6)
-	STEP((DX)(DI*1), Y3, Y7)
+	STEP((AX)(DI*1), Y0, Y4)
+	STEP((BX)(DI*1), Y1, Y5)
+	STEP((DX)(DI*1), Y2, Y6)
+	STEP((R15)(DI*1), Y3, Y7)
 	ADDQ $16, DI
 	CMPQ DI, R13
 	JLT step
@@ -65,7 +75,7 @@ step:
 	VMOVMSKPS X6, DI
 	MOVB DI, (R12)
 
-	LEAQ (SI)(R13*4), SI
+	ADDQ $16, R14
 	ADDQ $16, R8
 	ADDQ $16, R9
 	ADDQ $16, R11

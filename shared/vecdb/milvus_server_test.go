@@ -1,0 +1,144 @@
+package vecdb
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"math/big"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"videosim/shared/errs"
+	"videosim/shared/testkit"
+)
+
+func startServer(t *testing.T, settings map[string]any) *testkit.MilvusServer {
+	t.Helper()
+	server, err := testkit.StartMilvus(t.TempDir(), settings)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := server.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	return server
+}
+
+// A killed server: calls fail by their deadline as Unavailable and say why,
+// the same client comes back by itself, and every acknowledged write is there.
+func TestMilvusSurvivesKill(t *testing.T) {
+	server := startServer(t, nil)
+	cfg := DefaultMilvus(server.Address())
+	m := openConfigured(t, cfg, "killed", 8)
+	ctx := context.Background()
+	vectors := [][]float32{{1, 0, 0, 0, 0, 0, 0, 0}, {0, 1, 0, 0, 0, 0, 0, 0}}
+	fill(t, m, vectors)
+	if err := server.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	start := time.Now()
+	_, err := m.Search(ctx, Query{Vector: vectors[0], K: 1})
+	if errs.KindOf(err) != errs.Unavailable || !strings.Contains(err.Error(), server.Address()) {
+		t.Errorf("search of a dead server: %v of kind %s", err, errs.KindOf(err))
+	}
+	if took := time.Since(start); took > cfg.Timeout+2*time.Second {
+		t.Errorf("the error took %s, deadline %s", took, cfg.Timeout)
+	}
+	if err := m.Ready(ctx); err == nil || !strings.Contains(err.Error(), m.Collection()) {
+		t.Errorf("ready with a dead server: %v", err)
+	}
+	if err := server.Restart(); err != nil {
+		t.Fatal(err)
+	}
+	wait, cancel := context.WithTimeout(ctx, 3*time.Minute)
+	defer cancel()
+	if err := m.WaitReady(wait); err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("answers again after %s", time.Since(start).Round(time.Second))
+	if n, err := m.Count(ctx); err != nil || n != 2 {
+		t.Errorf("count %d (%v), expected 2", n, err)
+	}
+	hits, err := m.Search(ctx, Query{Vector: vectors[1], K: 1})
+	if err != nil || len(hits) != 1 || hits[0].Record.ID != videoID(1) {
+		t.Errorf("search found %v (%v), expected %s", hits, err, videoID(1))
+	}
+}
+
+// TLS and a password: the right ones open, the wrong ones say what is wrong.
+func TestMilvusTLSAndPassword(t *testing.T) {
+	dir := t.TempDir()
+	cert, key := writeCertificate(t, dir)
+	server := startServer(t, map[string]any{
+		"common.security.tlsMode":              1,
+		"common.security.authorizationEnabled": true,
+		"tls.serverPemPath":                    cert,
+		"tls.serverKeyPath":                    key,
+	})
+	cfg := DefaultMilvus(server.Address())
+	cfg.TLS.CA = cert
+	cfg.User, cfg.Password = "root", "Milvus" // what Milvus starts with
+	m := openConfigured(t, cfg, "locked", 8)
+	fill(t, m, [][]float32{{1, 0, 0, 0, 0, 0, 0, 0}})
+
+	cfg.ConnectTimeout = 2 * time.Second
+	for what, c := range map[string]struct {
+		change func(c *MilvusConfig)
+		says   string
+	}{
+		"a wrong password":     {func(c *MilvusConfig) { c.Password = "wrong" }, "auth"},
+		"no TLS":               {func(c *MilvusConfig) { c.TLS = TLSConfig{} }, "milvus-tls-enabled"},
+		"an unknown authority": {func(c *MilvusConfig) { c.TLS = TLSConfig{Enabled: true} }, "milvus-tls-ca"},
+	} {
+		wrong := cfg
+		c.change(&wrong)
+		_, err := OpenMilvus(context.Background(), wrong, "locked", 8)
+		if errs.KindOf(err) != errs.Unavailable || err == nil || !strings.Contains(err.Error(), c.says) {
+			t.Errorf("%s: %v of kind %s, expected unavailable and a word about %s", what, err, errs.KindOf(err), c.says)
+		}
+	}
+}
+
+// writeCertificate makes a certificate for 127.0.0.1 that signs itself.
+func writeCertificate(t *testing.T, dir string) (certFile, keyFile string) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "milvus test"},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, DNSNames: []string{"localhost"},
+		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageDigitalSignature,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	keyDER, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	certFile, keyFile = filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
+	writePEM(t, certFile, "CERTIFICATE", der)
+	writePEM(t, keyFile, "PRIVATE KEY", keyDER)
+	return certFile, keyFile
+}
+
+func writePEM(t *testing.T, path, kind string, der []byte) {
+	t.Helper()
+	if err := os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
