@@ -10,6 +10,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"go.opentelemetry.io/otel/propagation"
 	"google.golang.org/protobuf/proto"
 
 	"videosim/shared/errs"
@@ -37,6 +38,7 @@ func (b *Bus) StoreEmbedding(ctx context.Context, e *event.Embedding) (stored bo
 	if err != nil {
 		return false, err
 	}
+	propagation.TraceContext{}.Inject(ctx, propagation.HeaderCarrier(msg.Header))
 	// Most videos have no embedding yet, so "none" is guessed before asking.
 	last := uint64(0)
 	for try := range storeTries {
