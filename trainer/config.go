@@ -91,14 +91,16 @@ func baseSchedule() schedule {
 // the text encoders start from nothing, so the rates are those of training
 // from scratch.
 func tinySchedule() schedule {
-	pretrain := StageConfig{LearningRate: 2e-3, Epochs: 8, Batch: 64, Warmup: 0.1, Freeze: FreezeNone, FrozenMode: FrozenEval}
+	pretrain := StageConfig{LearningRate: 8e-4, Epochs: 3, Batch: 32, Warmup: 0.2, Freeze: FreezeNone, FrozenMode: FrozenEval}
+	words := pretrain
+	words.Epochs = 5
 	return schedule{
 		heldOut:       0.15,
-		pretrainText:  pretrain,
+		pretrainText:  words,
 		pretrainVideo: pretrain,
 		pretrainCross: pretrain,
 		finetuneLate:  StageConfig{LearningRate: 2e-3, Epochs: 10, Batch: 64, Warmup: 0.1, Freeze: FreezeTowers, FrozenMode: FrozenEval},
-		finetuneEarly: StageConfig{LearningRate: 1e-3, Epochs: 6, Batch: 64, Warmup: 0.1, Freeze: FreezeTowers, FrozenMode: FrozenEval},
+		finetuneEarly: StageConfig{LearningRate: 5e-4, Epochs: 3, Batch: 32, Warmup: 0.1, Freeze: FreezeTowers, FrozenMode: FrozenEval},
 		pairwise:      true,
 	}
 }

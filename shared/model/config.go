@@ -102,9 +102,10 @@ func tiny() Config {
 	c := base()
 	c.Text.Hidden, c.Text.Layers, c.Text.Heads, c.Text.Intermediate = 64, 2, 4, 128
 	c.Text.MaxPosition = 64 // the longer of LateTokens and EarlyTokens+Frames
+	c.Text.Dropout = 0
 	c.Video = VideoConfig{
 		FrameDim: 128, Depth: 2, Heads: 4, HeadDim: 64, MLP: 256,
-		LayerNormEps: nn.DefaultEps, Dropout: 0.1,
+		LayerNormEps: nn.DefaultEps, Dropout: 0,
 	}
 	c.Cross = CrossConfig{Layers: 2, Heads: 4, Intermediate: 128}
 	c.Tags = 200
