@@ -22,11 +22,6 @@ func Softmax(s *Scope, a Tensor, dim int64) Tensor {
 	return s.take("softmax", C.vt_softmax(a.c(), C.int64_t(dim)))
 }
 
-// LogSoftmax is the logarithm of Softmax.
-func LogSoftmax(s *Scope, a Tensor, dim int64) Tensor {
-	return s.take("log softmax", C.vt_log_softmax(a.c(), C.int64_t(dim)))
-}
-
 // Dropout zeroes elements with probability p and scales the others by 1/(1-p).
 // Outside training it returns a.
 func Dropout(s *Scope, a Tensor, p float64, training bool) Tensor {

@@ -53,7 +53,6 @@ BINARY(mul, at::mul(a, b))
 BINARY(div, at::div(a, b))
 BINARY(minimum, at::minimum(a, b))
 BINARY(maximum, at::maximum(a, b))
-BINARY(lt, at::lt(a, b))
 BINARY(matmul, at::matmul(a, b))
 
 WITH_SCALAR(add_scalar, at::add(a, x))
@@ -63,25 +62,16 @@ WITH_SCALAR(eq_scalar, at::eq(a, x))
 WITH_SCALAR(gt_scalar, at::gt(a, x))
 
 UNARY(neg, at::neg(a))
-UNARY(abs, at::abs(a))
 UNARY(exp, at::exp(a))
 UNARY(log, at::log(a))
 UNARY(sqrt, at::sqrt(a))
-UNARY(sin, at::sin(a))
 UNARY(sigmoid, at::sigmoid(a))
-UNARY(tanh, at::tanh(a))
 UNARY(relu, at::relu(a))
 UNARY(gelu, at::gelu(a, "none"))
-UNARY(isfinite, at::isfinite(a))
-UNARY(logical_not, at::logical_not(a))
-UNARY(all, at::all(a))
-UNARY(contiguous, a.contiguous())
 
 REDUCE(sum, at::sum(a), at::sum(a, at::IntArrayRef{dim}, keep))
 REDUCE(mean, at::mean(a), at::mean(a, at::IntArrayRef{dim}, keep))
-REDUCE(amax, at::amax(a), at::amax(a, at::IntArrayRef{dim}, keep))
 REDUCE(amin, at::amin(a), at::amin(a, at::IntArrayRef{dim}, keep))
-REDUCE(argmax, at::argmax(a), at::argmax(a, dim, keep))
 REDUCE(norm, at::linalg_vector_norm(a), at::linalg_vector_norm(a, 2, at::IntArrayRef{dim}, keep))
 
 vt_result vt_clamp(vt_tensor a, double low, double high) {
@@ -104,10 +94,6 @@ vt_result vt_expand(vt_tensor a, const int64_t* shape, int rank) {
   return make([&] { return ref(a).expand(at::IntArrayRef(shape, rank)); });
 }
 
-vt_result vt_permute(vt_tensor a, const int64_t* order, int rank) {
-  return make([&] { return at::permute(ref(a), at::IntArrayRef(order, rank)); });
-}
-
 vt_result vt_transpose(vt_tensor a, int64_t i, int64_t j) {
   return make([&] { return at::transpose(ref(a), i, j); });
 }
@@ -126,10 +112,6 @@ vt_result vt_narrow(vt_tensor a, int64_t dim, int64_t start, int64_t length) {
 
 vt_result vt_select(vt_tensor a, int64_t dim, int64_t index) {
   return make([&] { return at::select(ref(a), dim, index); });
-}
-
-vt_result vt_index_select(vt_tensor a, int64_t dim, vt_tensor index) {
-  return make([&] { return at::index_select(ref(a), dim, ref(index)); });
 }
 
 vt_result vt_cat(const vt_tensor* parts, size_t n, int64_t dim) {
@@ -151,10 +133,6 @@ vt_result vt_embedding(vt_tensor table, vt_tensor ids, int64_t padding_idx) {
 
 vt_result vt_softmax(vt_tensor a, int64_t dim) {
   return make([&] { return at::softmax(ref(a), dim); });
-}
-
-vt_result vt_log_softmax(vt_tensor a, int64_t dim) {
-  return make([&] { return at::log_softmax(ref(a), dim); });
 }
 
 vt_result vt_dropout(vt_tensor a, double p, bool training) {

@@ -23,9 +23,6 @@ func Minimum(s *Scope, a, b Tensor) Tensor { return s.take("minimum", C.vt_minim
 // Maximum returns the larger of a and b, element by element.
 func Maximum(s *Scope, a, b Tensor) Tensor { return s.take("maximum", C.vt_maximum(a.c(), b.c())) }
 
-// Less returns a < b as booleans.
-func Less(s *Scope, a, b Tensor) Tensor { return s.take("less", C.vt_lt(a.c(), b.c())) }
-
 // AddScalar returns a + x.
 func AddScalar(s *Scope, a Tensor, x float64) Tensor {
 	return s.take("add scalar", C.vt_add_scalar(a.c(), C.double(x)))
@@ -59,9 +56,6 @@ func Clamp(s *Scope, a Tensor, low, high float64) Tensor {
 // Neg returns -a.
 func Neg(s *Scope, a Tensor) Tensor { return s.take("neg", C.vt_neg(a.c())) }
 
-// Abs returns |a|.
-func Abs(s *Scope, a Tensor) Tensor { return s.take("abs", C.vt_abs(a.c())) }
-
 // Exp returns e to the power a.
 func Exp(s *Scope, a Tensor) Tensor { return s.take("exp", C.vt_exp(a.c())) }
 
@@ -71,26 +65,14 @@ func Log(s *Scope, a Tensor) Tensor { return s.take("log", C.vt_log(a.c())) }
 // Sqrt returns the square root of a.
 func Sqrt(s *Scope, a Tensor) Tensor { return s.take("sqrt", C.vt_sqrt(a.c())) }
 
-// Sin returns the sine of a.
-func Sin(s *Scope, a Tensor) Tensor { return s.take("sin", C.vt_sin(a.c())) }
-
 // Sigmoid returns 1 / (1 + e^-a).
 func Sigmoid(s *Scope, a Tensor) Tensor { return s.take("sigmoid", C.vt_sigmoid(a.c())) }
-
-// Tanh returns the hyperbolic tangent of a.
-func Tanh(s *Scope, a Tensor) Tensor { return s.take("tanh", C.vt_tanh(a.c())) }
 
 // ReLU returns max(a, 0).
 func ReLU(s *Scope, a Tensor) Tensor { return s.take("relu", C.vt_relu(a.c())) }
 
 // GELU returns a·Φ(a), the exact form by erf.
 func GELU(s *Scope, a Tensor) Tensor { return s.take("gelu", C.vt_gelu(a.c())) }
-
-// IsFinite returns which elements are neither infinite nor NaN.
-func IsFinite(s *Scope, a Tensor) Tensor { return s.take("is finite", C.vt_isfinite(a.c())) }
-
-// Not returns the negation of booleans.
-func Not(s *Scope, a Tensor) Tensor { return s.take("not", C.vt_logical_not(a.c())) }
 
 // Where returns a where condition holds and b elsewhere.
 func Where(s *Scope, condition, a, b Tensor) Tensor {

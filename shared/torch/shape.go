@@ -15,12 +15,6 @@ func Expand(s *Scope, a Tensor, shape ...int64) Tensor {
 	return s.take("expand", C.vt_expand(a.c(), p, rank))
 }
 
-// Permute reorders the dimensions.
-func Permute(s *Scope, a Tensor, order ...int64) Tensor {
-	p, rank := dims(order)
-	return s.take("permute", C.vt_permute(a.c(), p, rank))
-}
-
 // Transpose exchanges two dimensions.
 func Transpose(s *Scope, a Tensor, i, j int64) Tensor {
 	return s.take("transpose", C.vt_transpose(a.c(), C.int64_t(i), C.int64_t(j)))
@@ -46,11 +40,6 @@ func Select(s *Scope, a Tensor, dim, index int64) Tensor {
 	return s.take("select", C.vt_select(a.c(), C.int64_t(dim), C.int64_t(index)))
 }
 
-// IndexSelect returns the slices of dim at the given int64 indices.
-func IndexSelect(s *Scope, a Tensor, dim int64, index Tensor) Tensor {
-	return s.take("index select", C.vt_index_select(a.c(), C.int64_t(dim), index.c()))
-}
-
 // Cat joins tensors along dim.
 func Cat(s *Scope, dim int64, parts ...Tensor) Tensor {
 	handles := make([]C.vt_tensor, len(parts))
@@ -63,6 +52,3 @@ func Cat(s *Scope, dim int64, parts ...Tensor) Tensor {
 	}
 	return s.take("cat", C.vt_cat(first, C.size_t(len(handles)), C.int64_t(dim)))
 }
-
-// Contiguous returns a in row-major memory, copying only if it is not.
-func Contiguous(s *Scope, a Tensor) Tensor { return s.take("contiguous", C.vt_contiguous(a.c())) }

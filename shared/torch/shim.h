@@ -85,52 +85,39 @@ vt_result vt_add_scalar(vt_tensor a, double x);
 vt_result vt_mul_scalar(vt_tensor a, double x);
 vt_result vt_pow_scalar(vt_tensor a, double x);
 vt_result vt_neg(vt_tensor a);
-vt_result vt_abs(vt_tensor a);
 vt_result vt_exp(vt_tensor a);
 vt_result vt_log(vt_tensor a);
 vt_result vt_sqrt(vt_tensor a);
-vt_result vt_sin(vt_tensor a);
 vt_result vt_sigmoid(vt_tensor a);
-vt_result vt_tanh(vt_tensor a);
 vt_result vt_relu(vt_tensor a);
 vt_result vt_gelu(vt_tensor a); // exact, by erf
-vt_result vt_isfinite(vt_tensor a);
-vt_result vt_logical_not(vt_tensor a);
 vt_result vt_clamp(vt_tensor a, double low, double high);
 vt_result vt_where(vt_tensor condition, vt_tensor a, vt_tensor b);
 vt_result vt_masked_fill(vt_tensor a, vt_tensor mask, double value);
 vt_result vt_eq_scalar(vt_tensor a, double x);
 vt_result vt_gt_scalar(vt_tensor a, double x);
-vt_result vt_lt(vt_tensor a, vt_tensor b);
 
 // Reductions: ops.hpp. A dim of INT64_MIN reduces over everything.
 vt_result vt_sum(vt_tensor a, int64_t dim, bool keep);
 vt_result vt_mean(vt_tensor a, int64_t dim, bool keep);
-vt_result vt_amax(vt_tensor a, int64_t dim, bool keep);
 vt_result vt_amin(vt_tensor a, int64_t dim, bool keep);
-vt_result vt_argmax(vt_tensor a, int64_t dim, bool keep);
 vt_result vt_norm(vt_tensor a, int64_t dim, bool keep); // L2
-vt_result vt_all(vt_tensor a);
 
 // Shape: ops.hpp.
 vt_result vt_reshape(vt_tensor a, const int64_t* shape, int rank);
 vt_result vt_expand(vt_tensor a, const int64_t* shape, int rank);
-vt_result vt_permute(vt_tensor a, const int64_t* order, int rank);
 vt_result vt_transpose(vt_tensor a, int64_t i, int64_t j);
 vt_result vt_unsqueeze(vt_tensor a, int64_t dim);
 vt_result vt_squeeze(vt_tensor a, int64_t dim);
 vt_result vt_narrow(vt_tensor a, int64_t dim, int64_t start, int64_t length);
 vt_result vt_select(vt_tensor a, int64_t dim, int64_t index);
-vt_result vt_index_select(vt_tensor a, int64_t dim, vt_tensor index);
 vt_result vt_cat(const vt_tensor* parts, size_t n, int64_t dim);
-vt_result vt_contiguous(vt_tensor a);
 
 // Networks: ops.hpp. weight, bias and mask are optional where they are last.
 vt_result vt_matmul(vt_tensor a, vt_tensor b);
 vt_result vt_linear(vt_tensor x, vt_tensor weight, vt_tensor bias);
 vt_result vt_embedding(vt_tensor table, vt_tensor ids, int64_t padding_idx);
 vt_result vt_softmax(vt_tensor a, int64_t dim);
-vt_result vt_log_softmax(vt_tensor a, int64_t dim);
 vt_result vt_dropout(vt_tensor a, double p, bool training);
 vt_result vt_layer_norm(vt_tensor x, vt_tensor weight, vt_tensor bias, double eps);
 vt_result vt_batch_norm(vt_tensor x, vt_tensor weight, vt_tensor bias, vt_tensor mean,

@@ -49,7 +49,6 @@ func TestGradients(t *testing.T) {
 	functions := map[string]func(s *Scope, x Tensor) Tensor{
 		"sigmoid": Sigmoid,
 		"gelu":    GELU,
-		"tanh":    Tanh,
 		"exp":     Exp,
 		"softmax": func(s *Scope, x Tensor) Tensor { return Softmax(s, x, -1) },
 		"layer norm": func(s *Scope, x Tensor) Tensor {
