@@ -1,0 +1,35 @@
+// Package gateway answers questions about videos over HTTP: which are like
+// this one, and how alike are these two. It publishes events for callers who
+// have no NATS client, and serves a page for people at /.
+//
+// The path of a query, POST /v1/similar, file by file:
+//
+//	server.go      Run: configuration → index, bus, progress → socket, and the way back
+//	routes.go      what every call passes, in order, and which handler a path has
+//	middleware.go  request id, access log, panics, headers, deadline
+//	auth.go        the key and its scope; limits.go its rate, and the free slot
+//	decode.go      the body, strictly; wire.go its inputs and filter, checked
+//	fresh.go       the wait for min_sequence; indexed_sequence
+//	similar.go     the request becomes a query.Similar, the page an answer
+//	query/         what the question means, without HTTP (see its own doc)
+//	problem.go     an error becomes an RFC 9457 problem, once, here
+//
+// Other calls differ in their handler alone: batch.go, similarity.go with
+// stream.go and outlet.go (lines of pairs), evaluate.go, embeddings.go,
+// explain.go, videos.go with catalogue.go (publishing, and what became of it).
+//
+// Promises:
+//   - Answers never mix models: one gateway serves one fingerprint, and names it.
+//   - indexed_sequence is read before the index is, so an answer has seen at
+//     least what it says; min_sequence is honoured or answered with a 504.
+//   - The cosine of a pair is eval.Cosine of the stored embeddings, in every
+//     call that shows one.
+//   - Input is decoded strictly: what is not understood is refused with the
+//     field at fault, never ignored.
+//   - Every call has a deadline, every list a cap, and a stream of pairs the
+//     memory of one chunk.
+//
+// A query from a shell:
+//
+//	curl -s localhost:8080/v1/similar -d '{"positive":["v1",{"video":{"title":"猫"}}],"negative":["v2"],"k":3}'
+package gateway
