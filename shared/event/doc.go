@@ -8,7 +8,7 @@
 //	video.go        VideoEvent to and from video.Video; references to frames
 //	header.go       content type and trace context in headers
 //	fault.go        errors in replies, there and back
-//	publisher.go    Publisher, for producers; async.go is its window
+//	publisher.go    Publisher, for producers; async.go is its window, named.go a name from outside
 //
 // A producer needs nothing of this package: a NATS client that publishes JSON
 // to videos.<id> is enough. Every error about an event is errs.Invalid and

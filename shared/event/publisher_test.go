@@ -244,3 +244,16 @@ func BenchmarkPublish(b *testing.B) {
 		b.Fatal(err)
 	}
 }
+
+func TestPublishUnderACallersName(t *testing.T) {
+	b := testkit.Bus(t)
+	p := publisher(t, b.Conn, event.PublisherConfig{})
+	for _, c := range []struct {
+		name string
+		want uint64
+	}{{"mine", 1}, {"mine", 1}, {"other", 2}, {"", 3}, {"", 4}} {
+		if seq, err := p.PublishAs(within(t), c.name, &event.VideoEvent{Id: "v"}); err != nil || seq != c.want {
+			t.Errorf("as %q: sequence %d, %v; expected %d", c.name, seq, err, c.want)
+		}
+	}
+}
