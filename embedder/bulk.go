@@ -8,6 +8,8 @@ import (
 	"sync"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
+
 	"videosim/shared/bus"
 	"videosim/shared/errs"
 	"videosim/shared/event"
@@ -28,6 +30,7 @@ type stream struct {
 	storeTimeout time.Duration
 	log          *slog.Logger
 	metrics      *metrics
+	tracer       trace.Tracer
 }
 
 // run pulls until ctx ends, then returns when every event it has taken is
@@ -82,9 +85,12 @@ func (s *stream) release(n int) {
 // settle handles one event and acknowledges it once its effect is stored.
 // What fails goes where the table of package errs says.
 func (s *stream) settle(ctx context.Context, m *bus.Message) {
+	ctx, span := s.tracer.Start(m.Context(ctx), "embed video")
+	defer span.End()
 	outcome, err := s.handle(ctx, m)
 	if err != nil {
 		outcome = errs.KindOf(err).String()
+		span.RecordError(err)
 	}
 	s.metrics.videos.WithLabelValues(bulk.String(), outcome).Inc()
 	ctx, cancel := context.WithTimeout(ctx, settleTimeout)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"sync"
 
+	"go.opentelemetry.io/otel/trace"
 	"golang.org/x/sync/semaphore"
 
 	"videosim/shared/errs"
@@ -17,11 +18,14 @@ type requests struct {
 	slots    *semaphore.Weighted // one a video
 	limit    int                 // number of slots
 	metrics  *metrics
+	tracer   trace.Tracer
 }
 
 // handle answers one request before ctx, the caller's deadline, ends. A whole request is admitted or refused; a video
 // in it that cannot be embedded fails alone.
 func (r *requests) handle(ctx context.Context, req *event.EmbedRequest) *event.EmbedReply {
+	ctx, span := r.tracer.Start(ctx, "embed request")
+	defer span.End()
 	videos := req.GetVideos()
 	if err := r.admit(len(videos)); err != nil {
 		r.metrics.videos.WithLabelValues(interactive.String(), errs.KindOf(err).String()).Add(float64(len(videos)))

@@ -75,7 +75,7 @@ func serve(ctx context.Context, cfg Config, env Env, fingerprint string, model M
 	if err != nil {
 		return err
 	}
-	metrics := newMetrics(env.Metrics)
+	metrics, tracer := newMetrics(env.Metrics), env.Tracer.Tracer("videosim/embedder")
 	queue := newQueue(bounds)
 	watch(env.Metrics, queue)
 	batcher := &batcher{model: model, queue: queue, health: health, metrics: metrics}
@@ -93,11 +93,11 @@ func serve(ctx context.Context, cfg Config, env Env, fingerprint string, model M
 	defer consumer.Stop()
 	stream := &stream{
 		bus: env.Bus, consumer: consumer, pipeline: pipeline, slots: make(chan struct{}, cfg.BulkSlots),
-		storeTimeout: cfg.StoreTimeout, log: env.Log, metrics: metrics,
+		storeTimeout: cfg.StoreTimeout, log: env.Log, metrics: metrics, tracer: tracer,
 	}
 	requests := &requests{
 		pipeline: pipeline, slots: semaphore.NewWeighted(int64(cfg.InteractiveSlots)), limit: cfg.InteractiveSlots,
-		metrics: metrics,
+		metrics: metrics, tracer: tracer,
 	}
 	return operate(ctx, cfg, env.Bus, stream, requests)
 }
