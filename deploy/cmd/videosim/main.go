@@ -10,20 +10,39 @@ import (
 )
 
 type cli struct {
-	Up   up   `cmd:"" help:"Run all services, NATS and the index in one process."`
-	Demo demo `cmd:"" help:"The main job from nothing: corpus, training, publishing, queries, evaluation; then serves."`
+	Up      up      `cmd:"" help:"Run all services, NATS and the index in one process."`
+	Demo    demo    `cmd:"" help:"The main job from nothing: corpus, training, publishing, queries, evaluation; then serves."`
+	Publish publish `cmd:"" help:"Publish the videos of a data folder."`
+	Dead    dead    `cmd:"" help:"List dead letters; show, send back or drop one."`
+	Doctor  doctor  `cmd:"" help:"Check the NATS server, the streams and a bundle."`
 }
 
-type up struct{ videosim.UpConfig }
+type (
+	up      struct{ videosim.UpConfig }
+	demo    struct{ videosim.DemoConfig }
+	publish struct{ videosim.PublishConfig }
+	dead    struct{ videosim.DeadConfig }
+	doctor  struct{ videosim.DoctorConfig }
+)
 
 func (c *up) Run(ctx context.Context, env *service.Env) error {
 	return videosim.Up(ctx, c.UpConfig, env)
 }
 
-type demo struct{ videosim.DemoConfig }
-
 func (c *demo) Run(ctx context.Context, env *service.Env) error {
 	return videosim.Demo(ctx, c.DemoConfig, env)
+}
+
+func (c *publish) Run(ctx context.Context, env *service.Env) error {
+	return videosim.Publish(ctx, c.PublishConfig, env)
+}
+
+func (c *dead) Run(ctx context.Context, env *service.Env) error {
+	return videosim.Dead(ctx, c.DeadConfig, env)
+}
+
+func (c *doctor) Run(ctx context.Context, env *service.Env) error {
+	return videosim.Doctor(ctx, c.DoctorConfig, env)
 }
 
 func main() { service.Main("videosim", new(cli), os.Args[1:]) }
