@@ -7,8 +7,9 @@ import "slices"
 // most; final is exact, and asked only for rows that would make it into the
 // answer.
 type rowFilter struct {
-	columns    bool // whether the first step restricts anything
-	categories []int64
+	columns    bool    // whether the first step restricts anything
+	categories []int64 // ascending
+	table      []bool  // table[c-categories[0]], where they lie close enough
 	timed      bool
 	from, to   int64
 	tags       []int64
@@ -28,8 +29,28 @@ func newRowFilter(f *Filter) *rowFilter {
 			r.exclude[id] = struct{}{}
 		}
 	}
+	r.table = categoryTable(r.categories)
 	r.columns = r.timed || len(r.categories) > 0 || len(r.tags) > 0
 	return r
+}
+
+// categoryTable answers for any category in one step. It is nil where the
+// categories are too far apart for it.
+func categoryTable(ascending []int64) []bool {
+	const widest = 1 << 14
+	if len(ascending) == 0 {
+		return nil
+	}
+	lowest := ascending[0]
+	width := uint64(ascending[len(ascending)-1]) - uint64(lowest)
+	if width >= widest {
+		return nil
+	}
+	table := make([]bool, width+1)
+	for _, c := range ascending {
+		table[c-lowest] = true
+	}
+	return table
 }
 
 // rows writes the numbers of the rows in [base, base+n) that the columns do
@@ -53,16 +74,6 @@ func (f *rowFilter) rows(b *block, base, n int, index []int32) int {
 }
 
 func (f *rowFilter) byCategory(column []int64, index []int32) (n int) {
-	if len(f.categories) == 1 {
-		only := f.categories[0]
-		for _, row := range index {
-			index[n] = row
-			if column[row] == only {
-				n++
-			}
-		}
-		return n
-	}
 	for _, row := range index {
 		index[n] = row
 		if f.hasCategory(column[row]) {
@@ -73,8 +84,9 @@ func (f *rowFilter) byCategory(column []int64, index []int32) (n int) {
 }
 
 func (f *rowFilter) hasCategory(c int64) bool {
-	if len(f.categories) <= 8 { // quicker than a search
-		return slices.Contains(f.categories, c)
+	if f.table != nil {
+		i := uint64(c) - uint64(f.categories[0]) // huge when c is below the first
+		return i < uint64(len(f.table)) && f.table[i]
 	}
 	_, found := slices.BinarySearch(f.categories, c)
 	return found

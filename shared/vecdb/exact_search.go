@@ -141,14 +141,17 @@ func (sc *scanner) block(b *block) {
 	defer b.mu.RUnlock()
 	for base := 0; base < b.used; base += spanRows {
 		n := min(spanRows, b.used-base)
+		left := n
 		if sc.filter.columns {
-			n = sc.filter.rows(b, base, n, sc.index[:])
-			sc.gather(b, n)
-		} else {
-			sc.consecutive(b, base)
+			left = sc.filter.rows(b, base, n, sc.index[:])
 		}
-		if n > 0 {
-			sc.span(b, n)
+		if left == n {
+			sc.consecutive(b, base)
+		} else {
+			sc.gather(b, left)
+		}
+		if left > 0 {
+			sc.span(b, left)
 		}
 	}
 }

@@ -310,3 +310,24 @@ func TestExactCompacts(t *testing.T) {
 	}
 	sameHits(t, "filled again", got, brute(vectors, q, nil))
 }
+
+// Filters answer as brute force does, whatever shape the categories have.
+func TestExactFiltersEqualBruteForce(t *testing.T) {
+	const n, dim = 2000, 24
+	rng := rand.New(rand.NewPCG(7, 7))
+	vectors := clustered(rng, n, dim, 10, 0.8)
+	x := NewExact(dim)
+	defer x.Close()
+	fill(t, x, vectors) // categories 0 to 6
+	for _, categories := range [][]int64{
+		{3}, {0, 1, 2, 3, 4, 5, 6}, {6, 0, 6}, {math.MinInt64, 2, math.MaxInt64}, {-1, 7}, {5, 1 << 40},
+	} {
+		q := Query{Vector: vectors[rng.IntN(n)], K: 700, Filter: Filter{Categories: categories}}
+		got, err := x.Search(context.Background(), q)
+		if err != nil {
+			t.Fatal(err)
+		}
+		keep := func(i int) bool { return slices.Contains(categories, int64(i%7)) }
+		sameHits(t, fmt.Sprintf("categories %v", categories), got, brute(vectors, q, keep))
+	}
+}
