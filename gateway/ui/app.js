@@ -14,7 +14,7 @@ function element(tag, properties = {}, ...children) {
 // problem is an answer that failed.
 class Problem extends Error {
   constructor(body, status) {
-    super([body.field, body.detail || body.title || "status " + status].filter(Boolean).join(": "));
+    super(body.detail || body.title || "status " + status);
     this.status = status;
   }
 }
@@ -76,6 +76,7 @@ async function search(button) {
     const answer = await call("POST", "/v1/similar", next.request);
     shown = next;
     show(answer);
+    history.replaceState(null, "", "#" + new URLSearchParams(next.id === null ? { text: next.request.positive[0].video.title } : { id: next.id }));
     if (answer.results.length === 0) $("message").textContent = "Nothing found.";
     const cut = answer.inputs.filter((i) => i.tokens_cut > 0 || i.title_tokens_cut > 0);
     if (cut.length > 0) $("message").textContent = "The text was longer than the models read; its end was cut.";
@@ -119,12 +120,22 @@ function bar(value, name) {
   return element("meter", { min: 0, max: 1, value: Math.max(0, value), ariaLabel: name });
 }
 
-function searchFor(id) {
+function searchFor(id) { fillAndSearch("id", id); }
+
+function fillAndSearch(mode, q) {
   const form = $("search");
-  form.mode.value = "id";
-  form.q.value = id;
+  form.mode.value = mode;
+  form.q.value = q;
   changeMode();
   form.requestSubmit();
+}
+
+// searchAddress runs the search that the page's address names: #id=… or #text=….
+function searchAddress() {
+  const asked = new URLSearchParams(location.hash.slice(1));
+  for (const mode of ["id", "text"]) {
+    if (asked.get(mode)) return fillAndSearch(mode, asked.get(mode));
+  }
 }
 
 // explain shows how a cosine splits.
@@ -190,4 +201,5 @@ document.addEventListener("DOMContentLoaded", () => {
   });
   changeMode();
   $("status").textContent = "ready";
+  searchAddress();
 });
