@@ -2,6 +2,7 @@ package torch
 
 import (
 	"context"
+	"runtime"
 	"testing"
 )
 
@@ -61,4 +62,45 @@ func BenchmarkMatMul(b *testing.B) {
 		b.Fatal(err)
 	}
 	b.ReportMetric(2*rows*in*out*float64(b.N)/b.Elapsed().Seconds()/1e9, "GFLOP/s")
+}
+
+// A chain of small products while every core has other work, as in the
+// all-in-one program: what matters is that threads which wait let others run.
+func BenchmarkBusyMachine(b *testing.B) {
+	e, err := Start(EngineConfig{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer e.Close()
+	stop := make(chan struct{})
+	defer close(stop)
+	for range runtime.NumCPU() {
+		go func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+			}
+		}()
+	}
+	err = e.Do(context.Background(), func(s *Scope) error {
+		NoGrad(func() {
+			x := Full(s, 0.01, Float32, CPU, 256, 256)
+			for b.Loop() {
+				s.Sub(func(s *Scope) Tensor {
+					y := x
+					for range 20 {
+						y = MatMul(s, y, x)
+					}
+					return Tensor{}
+				})
+			}
+		})
+		return nil
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
 }

@@ -74,6 +74,9 @@ func Start(cfg EngineConfig) (*Engine, error) {
 		device: device, dtype: dtype, threads: threads,
 		jobs: make(chan *job), quit: make(chan struct{}), stopped: make(chan struct{}),
 	}
+	if threads > 1 {
+		e.keepFromSpinning()
+	}
 	go e.loop()
 	err = e.Do(context.Background(), func(*Scope) error {
 		Seed(device, cfg.Seed)
@@ -145,6 +148,26 @@ func (e *Engine) loop() {
 			e.run(j)
 		}
 	}
+}
+
+// keepFromSpinning makes operations cheap on a machine that is busy. Threads of
+// GNU OpenMP spin for about a millisecond at the end of every parallel region,
+// unless the process has more of them than the machine has cores; then they
+// soon sleep. Spinning threads take the core from the very thread that they
+// wait for: with other work on the machine, a small network runs ten times
+// slower. So a second team is formed, on a thread that then only waits.
+func (e *Engine) keepFromSpinning() {
+	formed := make(chan struct{})
+	go func() {
+		runtime.LockOSThread() // the team ends with its thread
+		check("start", C.vt_start(C.int(runtime.NumCPU())))
+		s := NewScope()
+		Full(s, 0, Float32, CPU, 1<<18) // large enough to be done in parallel
+		s.Close()
+		close(formed)
+		<-e.quit
+	}()
+	<-formed
 }
 
 // run settles j however f ends: by returning, by a panic, or by Goexit, which
