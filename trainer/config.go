@@ -3,6 +3,7 @@ package trainer
 import (
 	"math"
 	"runtime"
+	"strings"
 
 	"videosim/shared/errs"
 )
@@ -105,7 +106,7 @@ func tinySchedule() schedule {
 	}
 }
 
-// withPreset fills what c leaves open.
+// withPreset fills what c leaves open. c has passed Validate.
 func (c TrainConfig) withPreset() TrainConfig {
 	p := presetSchedule(c.Preset)
 	c.PretrainText = c.PretrainText.or(p.pretrainText)
@@ -113,15 +114,14 @@ func (c TrainConfig) withPreset() TrainConfig {
 	c.PretrainCross = c.PretrainCross.or(p.pretrainCross)
 	c.FinetuneLate = c.FinetuneLate.or(p.finetuneLate)
 	c.FinetuneEarly = c.FinetuneEarly.or(p.finetuneEarly)
-	if c.HeldOut == 0 {
-		c.HeldOut = p.heldOut
-	}
-	if c.Work == "" {
-		c.Work = c.Out + ".run"
-	}
-	if c.Threads == 0 {
-		c.Threads = runtime.GOMAXPROCS(0)
-	}
+	fill(&c.HeldOut, p.heldOut)
+	fill(&c.Work, strings.TrimRight(c.Out, "/")+".run")
+	fill(&c.Threads, runtime.GOMAXPROCS(0))
+	// The command line sets these; a caller inside the process need not.
+	fill(&c.Device, "auto")
+	fill(&c.Loaders, 1)
+	fill(&c.LogEvery, 20)
+	fill(&c.LiteralSpecialTokens, "text")
 	return c
 }
 
@@ -155,11 +155,11 @@ func (c TrainConfig) Validate() error {
 		return errs.Field("held-out", "expected a share from 0 to 0.5, found %v", c.HeldOut)
 	case c.Threads < 0:
 		return errs.Field("threads", "expected 0 or more, found %d", c.Threads)
-	case c.Loaders < 1:
+	case c.Loaders < 0:
 		return errs.Field("loaders", "expected 1 or more, found %d", c.Loaders)
-	case c.LogEvery < 1:
+	case c.LogEvery < 0:
 		return errs.Field("log-every", "expected 1 or more, found %d", c.LogEvery)
-	case c.LiteralSpecialTokens != "text" && c.LiteralSpecialTokens != "ids":
+	case c.LiteralSpecialTokens != "" && c.LiteralSpecialTokens != "text" && c.LiteralSpecialTokens != "ids":
 		return errs.Field("literal-special-tokens", "expected text or ids, found %q", c.LiteralSpecialTokens)
 	}
 	for _, s := range []struct {

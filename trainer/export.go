@@ -94,31 +94,18 @@ func embedFiles(ctx context.Context, e *embedder, paths []string) (halfRows, err
 
 // writeFile writes path through a temporary file beside it, so that a failure
 // leaves no half of a result.
-func writeFile(path string, write func(io.Writer) error) (err error) {
+func writeFile(path string, write func(io.Writer) error) error {
 	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
 	if err != nil {
 		return err
 	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, f.Close(), os.Remove(f.Name()))
-		}
-	}()
-	if err := f.Chmod(0o644); err != nil {
-		return err
-	}
+	defer os.Remove(f.Name()) // nothing is left of it once it is renamed
 	if strings.HasSuffix(path, ".zip") {
 		err = writeZip(f, write)
 	} else {
 		err = write(f)
 	}
-	if err != nil {
-		return err
-	}
-	if err := f.Sync(); err != nil {
-		return err
-	}
-	if err := f.Close(); err != nil {
+	if err := errors.Join(err, f.Chmod(0o644), f.Sync(), f.Close()); err != nil {
 		return err
 	}
 	return os.Rename(f.Name(), path)

@@ -23,8 +23,8 @@ type adamCase struct {
 	ClipNorm    float64            `json:"max_grad_norm"`
 }
 
-// The optimiser alone: fed with the published gradients, it must make the
-// published parameters and moments after every step.
+// The optimiser alone, on a toy problem: losses, gradients, parameters and
+// moments of every step.
 func TestGoldenBertAdam(t *testing.T) {
 	fixture := testkit.Fixture(t, "bertadam.safetensors")
 	var cases map[string]adamCase
@@ -64,9 +64,9 @@ func stepThrough(t *testing.T, s *torch.Scope, c adamCase, x testkit.Tensors) {
 		if got := schedule.Rate(k) / c.LR; math.Abs(got-factors[k]) > 1e-12 {
 			t.Errorf("step %d: rate factor %v, want %v", k, got, factors[k])
 		}
-		for name, p := range params {
-			giveGradient(s, p, x, name, k)
-		}
+		loss := toyLoss(t, s, x, params)
+		testkit.Close(t, fmt.Sprintf("step %d, loss", k), []float32{float32(loss)}, row(x.Of(t, "steps.loss"), k), valueGate)
+		checkToyGradients(t, s, x, params, k)
 		opt.Step(s)
 		for name, p := range params {
 			at := fmt.Sprintf("step %d, %s", k, name)
@@ -85,15 +85,43 @@ func stepThrough(t *testing.T, s *torch.Scope, c adamCase, x testkit.Tensors) {
 	}
 }
 
-// giveGradient makes p's gradient the published one of step k, if there is one:
-// the gradient of Σ p·g is g.
-func giveGradient(s *torch.Scope, p torch.Tensor, x testkit.Tensors, name string, k int) {
-	stored, ok := x["steps.grad_"+name]
-	if !ok {
-		return
+// toyLoss is the manifest's formula, 0.5·ΣA(a−target)² + 0.5·Σ(b−target)² +
+// 1e-4·Σsin c, and sends its gradients back.
+func toyLoss(t *testing.T, s *torch.Scope, x testkit.Tensors, params map[string]torch.Tensor) float64 {
+	t.Helper()
+	square := func(name string) torch.Tensor {
+		miss := torch.Sub(s, params[name], tensorOf(s, x.Of(t, name+"_target")))
+		return torch.Mul(s, miss, miss)
 	}
-	g := torch.FromFloat32s(s, row(stored, k), stored.Shape[1:]...)
-	torch.SumAll(s, torch.Mul(s, p, g)).Backward()
+	curved := torch.SumAll(s, torch.Mul(s, tensorOf(s, x.Of(t, "A")), square("a")))
+	squares := torch.MulScalar(s, torch.Add(s, curved, torch.SumAll(s, square("b"))), 0.5)
+	squares.Backward()
+
+	// The engine has no sine; Σ c·cos(c), the cosine held fixed, has its gradient.
+	sum, slope := 0.0, params["c"].Float32s()
+	for i, c := range slope {
+		sum += math.Sin(float64(c))
+		slope[i] = float32(1e-4 * math.Cos(float64(c)))
+	}
+	torch.SumAll(s, torch.Mul(s, params["c"], torch.FromFloat32s(s, slope, params["c"].Shape()...))).Backward()
+	return squares.Item() + 1e-4*sum
+}
+
+// checkToyGradients compares gradients and their norms before clipping; a
+// parameter without a published one has none.
+func checkToyGradients(t *testing.T, s *torch.Scope, x testkit.Tensors, params map[string]torch.Tensor, k int) {
+	t.Helper()
+	for name, p := range params {
+		grad := torch.Grad(s, p)
+		stored, trained := x["steps.grad_"+name]
+		if grad.Defined() != trained {
+			t.Fatalf("step %d, %s: has a gradient: %v, want %v", k, name, grad.Defined(), trained)
+		}
+		if trained {
+			gradClose(t, fmt.Sprintf("step %d, gradient of %s", k, name), grad.Float32s(), row(stored, k))
+			testkit.Close(t, fmt.Sprintf("step %d, norm of %s", k, name), torch.NormAll(s, grad).Float32s(), row(x.Of(t, "steps.norm_"+name), k), gradGate)
+		}
+	}
 }
 
 // row returns the values of entry k of the first axis.

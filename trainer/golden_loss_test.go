@@ -15,17 +15,16 @@ import (
 // value of a tensor, gradients relative to it with a floor, parameters in
 // learning rates.
 const (
-	valueGate    = 1e-5
-	gradGate     = 1e-4
-	gradFloor    = 1e-3
-	stepGate     = 0.05
-	cpuInference = "cpu"
+	valueGate = 1e-5
+	gradGate  = 1e-4
+	gradFloor = 1e-3
+	stepGate  = 0.05
 )
 
 // onEngine runs f on an engine of its own, with all tensors freed afterwards.
 func onEngine(t *testing.T, f func(s *torch.Scope)) {
 	t.Helper()
-	engine, err := torch.Start(torch.EngineConfig{Device: cpuInference, Threads: 1})
+	engine, err := torch.Start(torch.EngineConfig{Device: "cpu", Threads: 1})
 	if err != nil {
 		t.Fatal(err)
 	}

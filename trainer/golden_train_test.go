@@ -231,6 +231,9 @@ func (g *goldenRun) checkState() {
 	for name, want := range g.x.Under("after" + k + "/") {
 		g.checkValue(name, want)
 	}
+	if g.step == 1 && g.opt.schedule.Rate(0) == 0 {
+		g.checkNothingMoved()
+	}
 	means, squares := g.x.Under("opt_m"+k+"/"), g.x.Under("opt_v"+k+"/")
 	for _, slot := range g.opt.slots {
 		if want, ok := means[slot.name]; ok {
@@ -244,6 +247,16 @@ func (g *goldenRun) checkState() {
 	}
 	if len(means)+len(squares) != 0 {
 		g.t.Errorf("step %d: moments of %d parameters were not compared", g.step, len(means)+len(squares))
+	}
+}
+
+// checkNothingMoved holds after a step of rate 0, whose parameters the fixture
+// does not repeat.
+func (g *goldenRun) checkNothingMoved() {
+	for name, want := range g.x.Under("weights/") {
+		if !g.p.IsBuffer(name) && !slices.Equal(g.p.Get(name).Float32s(), want.Float32s()) {
+			g.t.Errorf("%s moved in a step of learning rate 0", name)
+		}
 	}
 }
 

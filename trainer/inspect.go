@@ -63,7 +63,7 @@ func inspectBundle(w io.Writer, dir string) error {
 	fmt.Fprintf(w, "trained on\t%s\n", m.DataDigest)
 	fmt.Fprintf(w, "calibration\t%d knots\n", len(m.Calibration.Cosines))
 	for _, name := range sortedKeys(m.Metrics) {
-		fmt.Fprintf(w, "%s\t%.4f\n", name, m.Metrics[name])
+		fmt.Fprintf(w, "%s\t%.6g\n", name, m.Metrics[name])
 	}
 	for _, name := range []string{bundle.Late, bundle.Early} {
 		weights, err := b.Tensors(name)

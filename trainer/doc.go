@@ -1,0 +1,37 @@
+// Package trainer makes the two models: it trains them on a data folder,
+// measures them, and writes the bundle that every service loads.
+//
+// The way of a training run, file by file:
+//
+//	config.go     TrainConfig; what the presets say about each stage
+//	catalogue.go  where every video lies; corpus.go adds who may learn from it
+//	split.go      held-out pairs, no video on both sides
+//	train.go      Train: the stages in order, the bundle at the end
+//	pretrain.go   tag pretraining of one network
+//	finetune.go   pair finetuning of late and early fusion
+//	stage.go      epochs, steps, and the choice of the best epoch
+//	loader.go     batches made ahead, in an order that only the seed decides
+//	loss.go       the focal tag loss and the pair loss
+//	bertadam.go   the optimiser and its schedule
+//	heldout.go    Spearman's coefficient on the held-out pairs
+//	calibrate.go  the last measurements, the calibration, the manifest
+//	metrics.go, progress.go  what a run says while it goes
+//
+// The other commands: synth.go, evaluate.go (gateway.go where a gateway
+// scores), export.go, inspect.go; embed.go is the inference that two of them
+// share, cli.go the command line.
+//
+// What it promises:
+//
+//   - A held-out video teaches nothing: neither its label nor its tags.
+//   - The same config, data and machine give the same bundle on a CPU, bit for
+//     bit, with any number of loaders.
+//   - A loss that is not finite ends the run before it changes a weight, with
+//     the step and the videos of the batch.
+//   - Out is the old bundle or the new one, never a part of one.
+//
+// In a process of one's own:
+//
+//	result, err := trainer.Train(ctx, trainer.TrainConfig{Data: "data", Out: "bundle", Preset: "tiny"}, env)
+//	fmt.Println(result.Fingerprint, result.Ensemble)
+package trainer
