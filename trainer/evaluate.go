@@ -14,9 +14,9 @@ import (
 // data folder, or a running gateway.
 type EvaluateConfig struct {
 	Labels  string       `name:"labels" required:"" type:"path" help:"Judged pairs, a line each: id, id, label, separated by tabs."`
-	Bundle  string       `name:"bundle" type:"path" xor:"scorer" required:"" help:"Bundle to evaluate; needs --data."`
+	Bundle  string       `name:"bundle" type:"path" xor:"scorer" help:"Bundle to evaluate; needs --data."`
 	Data    string       `name:"data" type:"path" help:"Data folder with the records of the judged videos."`
-	Gateway string       `name:"gateway" xor:"scorer" required:"" help:"Address of a gateway to ask instead, like http://127.0.0.1:8080."`
+	Gateway string       `name:"gateway" xor:"scorer" help:"Address of a gateway to ask instead, like http://127.0.0.1:8080."`
 	APIKey  string       `name:"api-key" secret:"" help:"API key for the gateway."`
 	Engine  EngineConfig `embed:""`
 }

@@ -142,16 +142,16 @@ func (r *run) train(ctx context.Context) (Result, error) {
 	if result.Untrained, err = r.untrained(ctx); err != nil {
 		return result, fmt.Errorf("measure the untrained models: %w", err)
 	}
-	early, err := r.earlyModel(ctx, &result)
-	if err != nil {
-		return result, err
-	}
-	defer r.free(early.scope)
 	late, err := r.lateModel(ctx, &result)
 	if err != nil {
 		return result, err
 	}
 	defer r.free(late.scope)
+	early, err := r.earlyModel(ctx, &result)
+	if err != nil {
+		return result, err
+	}
+	defer r.free(early.scope)
 	return result, r.finish(ctx, late.net, early.net, &result)
 }
 
