@@ -10,7 +10,7 @@ GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 .PHONY: demo test build check race soak bench proto setup clean
 
 demo: build ## the main job from nothing; serves until interrupted
-	bin/videosim demo $(DEMO_FLAGS)
+	bin/videosim demo --log-level warn $(DEMO_FLAGS)
 
 test: setup ## everything that decides whether a change may land
 	$(GO) vet ./...

@@ -53,7 +53,7 @@ func Run(ctx context.Context, cfg Config, env Env) error {
 		return err
 	}
 	defer model.close()
-	env.Log.Info("model loaded", "fingerprint", b.Manifest.Fingerprint, "device", model.engine.Device(), "precision", model.engine.DType())
+	env.Log.Info("model loaded", "fingerprint", b.Manifest.Fingerprint, "device", model.engine.Device().String(), "precision", model.engine.DType().String())
 	return serve(ctx, cfg, env, b.Manifest.Fingerprint, model, collator)
 }
 

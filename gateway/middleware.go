@@ -70,7 +70,7 @@ func (g *server) observe(c *gin.Context) {
 		g.metrics.seconds.WithLabelValues(route).Observe(took.Seconds())
 		g.log.LogAttrs(ctx, slog.LevelInfo, "request",
 			slog.String("request_id", requestID(c)), slog.String("method", c.Request.Method),
-			slog.String("path", c.Request.URL.Path), slog.Int("status", status), slog.Duration("took", took),
+			slog.String("path", c.Request.URL.Path), slog.Int("status", status), slog.Float64("took_ms", float64(took.Microseconds())/1000),
 			slog.Int("bytes", c.Writer.Size()), slog.String("caller", c.GetString(keyCaller)),
 			slog.String("remote", c.Request.RemoteAddr), slog.String("problem", c.GetString(keyProblem)))
 	}()

@@ -30,7 +30,7 @@ func (c *Consumer) pump() {
 			c.arrived(raw)
 		case c.stop.Err() != nil:
 			return
-		case errors.Is(err, jetstream.ErrNoHeartbeat):
+		case errors.Is(err, jetstream.ErrNoHeartbeat) && !c.deleted():
 			// The iterator asks again by itself.
 			c.b.log.Debug("no sign of life from the server", "consumer", c.cfg.Durable)
 		case c.b.Conn.IsClosed():
@@ -43,6 +43,15 @@ func (c *Consumer) pump() {
 			}
 		}
 	}
+}
+
+// deleted reports whether the server knows the consumer no longer: a request
+// for messages that crossed its deletion is never answered.
+func (c *Consumer) deleted() bool {
+	ctx, cancel := context.WithTimeout(c.stop, requestTimeout)
+	defer cancel()
+	_, err := c.b.JS.Consumer(ctx, c.cfg.Stream, c.cfg.Durable)
+	return errors.Is(err, jetstream.ErrConsumerNotFound)
 }
 
 // reopen tries until the consumer is open again; false after Stop. One that

@@ -3,6 +3,7 @@ package torch
 import (
 	"context"
 	"runtime"
+	"sync/atomic"
 	"testing"
 )
 
@@ -72,16 +73,11 @@ func BenchmarkBusyMachine(b *testing.B) {
 		b.Fatal(err)
 	}
 	defer e.Close()
-	stop := make(chan struct{})
-	defer close(stop)
+	var stop atomic.Bool
+	defer stop.Store(true)
 	for range runtime.NumCPU() {
 		go func() {
-			for {
-				select {
-				case <-stop:
-					return
-				default:
-				}
+			for !stop.Load() {
 			}
 		}()
 	}

@@ -100,8 +100,9 @@ func statusToError(ctx context.Context, method string, req, reply any, cc *grpc.
 	case interface{ GetStatus() *commonpb.Status }:
 		status = r.GetStatus()
 	}
-	if status.GetCode() == 0 && status.GetErrorCode() == commonpb.ErrorCode_Success {
+	legacy := status.GetErrorCode() //lint:ignore SA1019 servers of 2.3 fill only this code for some errors
+	if status.GetCode() == 0 && legacy == commonpb.ErrorCode_Success {
 		return nil
 	}
-	return &statusError{code: status.GetCode(), legacy: status.GetErrorCode(), reason: status.GetReason()}
+	return &statusError{code: status.GetCode(), legacy: legacy, reason: status.GetReason()}
 }

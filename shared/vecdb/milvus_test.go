@@ -116,8 +116,9 @@ func FuzzMilvusQuote(f *testing.F) {
 	f.Fuzz(func(t *testing.T, s string) {
 		s = strings.ToValidUTF8(s, "?")
 		literal := strs([]string{s})
-		inner, ok := strings.CutPrefix(literal, `["`)
-		if inner, ok = strings.CutSuffix(inner, `"]`); !ok {
+		inner, opened := strings.CutPrefix(literal, `["`)
+		inner, closed := strings.CutSuffix(inner, `"]`)
+		if !opened || !closed {
 			t.Fatalf("literal %s", literal)
 		}
 		for i := range len(inner) {
