@@ -30,7 +30,7 @@ func (c *Consumer) pump() {
 			c.arrived(raw)
 		case c.stop.Err() != nil:
 			return
-		case errors.Is(err, jetstream.ErrNoHeartbeat) && !c.deleted():
+		case errors.Is(err, jetstream.ErrNoHeartbeat):
 			// The iterator asks again by itself.
 			c.b.log.Debug("no sign of life from the server", "consumer", c.cfg.Durable)
 		case c.b.Conn.IsClosed():
@@ -45,19 +45,17 @@ func (c *Consumer) pump() {
 	}
 }
 
-// deleted reports whether the server knows the consumer no longer: a request
-// for messages that crossed its deletion is never answered.
-func (c *Consumer) deleted() bool {
-	ctx, cancel := context.WithTimeout(c.stop, requestTimeout)
-	defer cancel()
-	_, err := c.b.JS.Consumer(ctx, c.cfg.Stream, c.cfg.Durable)
-	return errors.Is(err, jetstream.ErrConsumerNotFound)
-}
-
 // reopen tries until the consumer is open again; false after Stop. One that
 // was deleted starts at the beginning, which changes nothing but costs time.
 func (c *Consumer) reopen() bool {
 	for {
+		// Not at once: the server announces a deletion before it is done with
+		// it, and a consumer made in between inherits what the old one knew.
+		select {
+		case <-c.stop.Done():
+			return false
+		case <-time.After(reopenPause):
+		}
 		ctx, cancel := context.WithTimeout(c.stop, requestTimeout)
 		err := c.open(ctx)
 		cancel()
@@ -71,11 +69,6 @@ func (c *Consumer) reopen() bool {
 			return true
 		}
 		c.b.log.Warn("cannot open the consumer yet", "consumer", c.cfg.Durable, "error", err)
-		select {
-		case <-c.stop.Done():
-			return false
-		case <-time.After(reopenPause):
-		}
 	}
 }
 
