@@ -101,7 +101,7 @@ func tinySchedule() schedule {
 		pretrainVideo: pretrain,
 		pretrainCross: pretrain,
 		finetuneLate:  StageConfig{LearningRate: 2e-3, Epochs: 10, Batch: 64, Warmup: 0.1, Freeze: FreezeTowers, FrozenMode: FrozenEval},
-		finetuneEarly: StageConfig{LearningRate: 5e-4, Epochs: 3, Batch: 32, Warmup: 0.1, Freeze: FreezeTowers, FrozenMode: FrozenEval},
+		finetuneEarly: StageConfig{LearningRate: 5e-4, Epochs: 2, Batch: 32, Warmup: 0.1, Freeze: FreezeTowers, FrozenMode: FrozenEval},
 		pairwise:      true,
 	}
 }
