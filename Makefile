@@ -7,14 +7,14 @@ CGO       := trainer embedder
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 
-.PHONY: demo test build check race soak bench proto setup clean
+.PHONY: demo test build bench check race proto setup clean
 
 demo: build ## the main job from nothing; serves until interrupted
 	bin/videosim demo --log-level warn $(DEMO_FLAGS)
 
 test: setup ## everything that decides whether a change may land
 	$(GO) vet ./...
-	CGO_ENABLED=0 $(GO) build -o /dev/null ./indexer/... 
+	CGO_ENABLED=0 $(GO) build -o /dev/null ./indexer/...
 	CGO_ENABLED=0 $(GO) build -o /dev/null ./gateway/...
 	$(GO) test -timeout 20m ./...
 
@@ -22,6 +22,9 @@ build: setup ## all five programs into bin/
 	@mkdir -p bin
 	CGO_ENABLED=0 $(GO) build -o bin/ $(foreach s,$(PURE),./$(s)/cmd/$(s))
 	$(GO) build -o bin/ $(foreach s,$(CGO),./$(s)/cmd/$(s)) ./deploy/cmd/videosim
+
+bench: setup ## speed of the index, the gateway and the models, each beside what it is compared with
+	$(GO) test -run '^$$' -bench . ./shared/vecdb ./gateway ./shared/model ./shared/torch
 
 check: setup ## linters, the race detector, known vulnerabilities
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); exit 1; }
