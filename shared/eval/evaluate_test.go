@@ -12,9 +12,9 @@ import (
 	"videosim/shared/testkit"
 )
 
-// TestEvaluateEqualsReference runs the whole measure: ids, embeddings that
+// TestGoldenEvaluate runs the whole measure: ids, embeddings that
 // are not normalised, repeated and unknown pairs.
-func TestEvaluateEqualsReference(t *testing.T) {
+func TestGoldenEvaluate(t *testing.T) {
 	var golden struct {
 		IDs        []string    `json:"ids"`
 		Embeddings [][]float32 `json:"embeddings"`
@@ -60,6 +60,11 @@ func reachable(r eval.Result, want float64) bool {
 				break
 			}
 		}
+	}
+	// Orders grow as n to the n; beyond a few near-ties only their effect on
+	// the coefficient is bounded.
+	if len(tied) > 6 {
+		return math.Abs(r.Spearman-want) < float64(len(tied))/float64(len(r.Cosines)*len(r.Cosines))
 	}
 	var try func(rest []int) bool
 	try = func(rest []int) bool {

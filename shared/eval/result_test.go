@@ -12,9 +12,9 @@ import (
 	"videosim/shared/testkit"
 )
 
-// TestResultEqualsReference: from both models' float32 outputs to the three
+// TestGoldenResult: from both models' float32 outputs to the three
 // files, byte for byte.
-func TestResultEqualsReference(t *testing.T) {
+func TestGoldenResult(t *testing.T) {
 	fixture := testkit.Fixture(t, "fusion.safetensors")
 	var ids []string
 	testkit.GoldenJSON(t, "fusion_ids.json", &ids)
@@ -31,9 +31,9 @@ func TestResultEqualsReference(t *testing.T) {
 	}
 }
 
-// TestFusionOfReferenceFiles starts from the models' files of the end-to-end
+// TestGoldenFusionOfFiles starts from the models' files of the end-to-end
 // run and makes its result file.
-func TestFusionOfReferenceFiles(t *testing.T) {
+func TestGoldenFusionOfFiles(t *testing.T) {
 	ids, late := readRows(t, "e2e/model1.json")
 	_, early := readRows(t, "e2e/model2.json")
 	fused, err := eval.FuseHalves(late, early)

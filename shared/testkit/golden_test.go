@@ -9,9 +9,9 @@ import (
 	"videosim/shared/testkit"
 )
 
-// TestEveryFixtureIsReadable reads each safetensors file that the manifest
+// TestGoldenEveryFixtureIsReadable reads each safetensors file that the manifest
 // names; Fixture compares names, and here shapes and numbers of values agree.
-func TestEveryFixtureIsReadable(t *testing.T) {
+func TestGoldenEveryFixtureIsReadable(t *testing.T) {
 	files := 0
 	for name := range testkit.ReadManifest(t).Files {
 		if filepath.Ext(name) != ".safetensors" {
