@@ -61,12 +61,13 @@ func TestRunOnTheRealModels(t *testing.T) {
 
 	videos := corpus(200)
 	begin := time.Now()
+	last := uint64(0)
 	for _, v := range videos {
-		publish(t, b, event.FromVideo(v))
+		last = publish(t, b, event.FromVideo(v))
 	}
 	await(t, "every event settled", func() bool {
 		info, err := b.ConsumerInfo(t.Context(), event.StreamVideos, "embedder-"+fingerprint)
-		return err == nil && info.Pending == 0 && info.AckPending == 0
+		return err == nil && info.Delivered >= last && info.Pending == 0 && info.AckPending == 0
 	})
 	t.Logf("%d videos in %s", len(videos), time.Since(begin).Round(time.Millisecond))
 
