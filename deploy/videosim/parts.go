@@ -2,6 +2,7 @@ package videosim
 
 import (
 	"context"
+	"errors"
 	"fmt"
 )
 
@@ -25,7 +26,13 @@ func operate(ctx context.Context, parts []part) error {
 		own, stop := context.WithCancel(context.WithoutCancel(ctx))
 		defer stop()
 		stops[i] = stop
-		go func() { results <- result{i, p.run(own)} }()
+		go func() {
+			err := p.run(own)
+			if own.Err() != nil && errors.Is(err, context.Canceled) {
+				err = nil // told to stop while it was still starting
+			}
+			results <- result{i, err}
+		}()
 	}
 	ended := make([]bool, len(parts))
 	var first error

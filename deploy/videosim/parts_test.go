@@ -3,6 +3,7 @@ package videosim
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -59,5 +60,17 @@ func TestPartThatEndsByItselfIsAnError(t *testing.T) {
 	err := operate(t.Context(), []part{{"work", func(context.Context) error { return nil }}})
 	if err == nil || !strings.Contains(err.Error(), "work: ended by itself") {
 		t.Errorf("error %v, expected that work ended by itself", err)
+	}
+}
+
+func TestPartStoppedWhileStartingIsNoError(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	err := operate(ctx, []part{{"work", func(ctx context.Context) error {
+		<-ctx.Done()
+		return fmt.Errorf("connect: %w", ctx.Err())
+	}}})
+	if err != nil {
+		t.Errorf("error %v, expected none of a part that was told to stop", err)
 	}
 }
