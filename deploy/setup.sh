@@ -129,17 +129,13 @@ check_libtorch() {
 }
 
 unpack_milvus() {
-  [ -e $DEPS/milvus/version ] && [ "$(cat $DEPS/milvus/version)" = "$MILVUS_VERSION" ] && return
+  case "$(cat $DEPS/milvus/WHEEL 2>/dev/null)" in milvus-$MILVUS_VERSION-*) return ;; esac
   [ "$(uname -m)" = x86_64 ] || die "the Milvus test server is only to be had for x86_64, this machine is $(uname -m)"
   say "milvus: downloading the test server $MILVUS_VERSION (58 MB)"
   local tmp
   tmp=$(mktemp -d $DEPS/tmp.XXXXXX)
-  python3 -m pip --disable-pip-version-check download --quiet --no-deps --only-binary=:all: \
-    --dest "$tmp" "milvus==$MILVUS_VERSION" || die "could not download milvus $MILVUS_VERSION"
-  python3 deploy/unpack_milvus.py "$tmp"/milvus-*.whl "$tmp/milvus"
-  echo "$MILVUS_VERSION" >"$tmp/milvus/version"
-  rm -rf $DEPS/milvus
-  mv "$tmp/milvus" $DEPS/milvus
+  wheel "milvus==$MILVUS_VERSION" "$tmp"
+  python3 deploy/unpack_milvus.py "$tmp"/milvus-*.whl $DEPS/milvus # whole or absent
   rm -rf "$tmp"
 }
 

@@ -182,16 +182,15 @@ func (d *demo) publish(ctx context.Context, c *client) (last uint64, err error) 
 		return 0, err
 	}
 	defer folder.Close()
-	sets := []*video.Set{folder.Pointwise, folder.Pairwise}
-	total := folder.Pointwise.Len() + folder.Pairwise.Len()
-	d.step(4, "Publishing %d videos on %s", total, d.natsURL())
+	d.step(4, "Publishing %d videos on %s", folder.Pointwise.Len()+folder.Pairwise.Len(), d.natsURL())
 	producer, err := bus.Connect(ctx, bus.Config{URL: d.natsURL(), Token: d.cfg.Server.Token, Name: "demo-producer"})
 	if err != nil {
 		return 0, err
 	}
 	defer producer.Close()
 	began := time.Now()
-	if last, err = feed(ctx, producer, sets, func(int) {}); err != nil {
+	total, last, err := feed(ctx, producer, folder)
+	if err != nil {
 		return 0, err
 	}
 	published := time.Since(began)

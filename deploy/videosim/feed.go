@@ -13,35 +13,33 @@ import (
 	"videosim/shared/video"
 )
 
-// feed publishes every video of sets in their order and returns the largest
-// sequence. It stops at the first video that cannot be read or stored. The
-// format has no time of publication, so all get the moment of the call.
-func feed(ctx context.Context, b *bus.Bus, sets []*video.Set, progress func(done int)) (last uint64, err error) {
+// feed publishes every video of a data folder and returns how many there are
+// and the largest sequence. It stops at the first video that cannot be read or
+// stored. The format has no time of publication, so all get the moment of the call.
+func feed(ctx context.Context, b *bus.Bus, folder *video.Folder) (videos int, last uint64, err error) {
 	publisher, err := event.NewPublisher(b.Conn, event.PublisherConfig{})
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	// Acknowledgements are awaited beside the publishing, whose window bounds both.
 	pending := make(chan *event.Pending, 256)
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error {
-		done := 0
 		for p := range pending {
 			seq, err := p.Wait(ctx)
 			if err != nil {
-				return fmt.Errorf("publish video %d: %w", done+1, err)
+				return fmt.Errorf("publish video %d: %w", videos+1, err)
 			}
-			last, done = max(last, seq), done+1
-			progress(done)
+			last, videos = max(last, seq), videos+1
 		}
 		return nil
 	})
 	group.Go(func() error {
 		defer close(pending)
-		return publishAll(ctx, publisher, sets, pending)
+		return publishAll(ctx, publisher, []*video.Set{folder.Pointwise, folder.Pairwise}, pending)
 	})
 	err = group.Wait()
-	return last, err
+	return videos, last, err
 }
 
 // publishAll starts the publish of every video.

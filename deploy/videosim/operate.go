@@ -41,11 +41,11 @@ func Publish(ctx context.Context, cfg PublishConfig, env *service.Env) error {
 	}
 	defer folder.Close()
 	return withBus(ctx, cfg.NATS, env, func(b *bus.Bus) error {
-		last, err := feed(ctx, b, []*video.Set{folder.Pointwise, folder.Pairwise}, func(int) {})
+		videos, last, err := feed(ctx, b, folder)
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(env.Stdout, "published=%d last_sequence=%d\n", folder.Pointwise.Len()+folder.Pairwise.Len(), last)
+		fmt.Fprintf(env.Stdout, "published=%d last_sequence=%d\n", videos, last)
 		return nil
 	})
 }

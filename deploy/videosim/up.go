@@ -103,11 +103,11 @@ func feedFolder(ctx context.Context, dir string, b *bus.Bus, env *service.Env) e
 		return err
 	}
 	defer folder.Close()
-	last, err := feed(ctx, b, []*video.Set{folder.Pointwise, folder.Pairwise}, func(int) {})
+	videos, last, err := feed(ctx, b, folder)
 	if err != nil && ctx.Err() == nil {
 		return fmt.Errorf("publish %s: %w", dir, err)
 	}
-	env.Log.Info("data folder published", "folder", dir, "videos", folder.Pointwise.Len()+folder.Pairwise.Len(), "last_sequence", last)
+	env.Log.Info("data folder published", "folder", dir, "videos", videos, "last_sequence", last)
 	<-ctx.Done()
 	return nil
 }
