@@ -4,6 +4,7 @@ import (
 	"math"
 	"runtime"
 	"strings"
+	"time"
 
 	"videosim/shared/errs"
 )
@@ -16,14 +17,22 @@ type TrainConfig struct {
 	Out  string `name:"out" required:"" type:"path" help:"Bundle folder to write; replaced as a whole once training has ended."`
 	Work string `name:"work" type:"path" help:"Folder for metrics.jsonl and held_out.tsv; by default the bundle's name with .run behind it."`
 
+	From            string        `name:"from" type:"path" help:"Bundle whose weights training starts from, such as an imported text encoder, in place of new ones."`
+	Resume          bool          `name:"resume" help:"Go on from the last checkpoint in the work folder, as if the run had never stopped."`
+	CheckpointEvery time.Duration `name:"checkpoint-every" default:"10m" help:"Time between two checkpoints inside an epoch; the end of every epoch writes one, too."`
+	Report          string        `name:"report" type:"path" help:"HTML page to write at the end: loss curves, Spearman by epoch, scores against labels."`
+	Strict          bool          `name:"strict" help:"Stop at the first record or label that cannot be used, instead of counting and listing them."`
+
 	Preset  string  `name:"preset" enum:"tiny,base" default:"base" help:"Sizes and schedule: base is the published system's, tiny trains in two minutes on two cores."`
 	Seed    uint64  `name:"seed" default:"1" help:"Seed of the split, the data order, the initial weights and dropout."`
 	HeldOut float64 `name:"held-out" help:"Share of the labelled pairs that is kept for measuring, in (0, 0.5]; 0 takes the preset's."`
 
-	Device   string `name:"device" enum:"cpu,cuda,auto" default:"auto" help:"Where tensors live."`
-	Threads  int    `name:"threads" help:"Threads of the tensor engine; 0 takes the cores."`
-	Loaders  int    `name:"loaders" default:"1" help:"Goroutines that read, parse and tokenise the batches to come."`
-	LogEvery int    `name:"log-every" default:"20" help:"Steps between two lines of metrics.jsonl."`
+	Device     string `name:"device" enum:"cpu,cuda,auto" default:"auto" help:"Where tensors live."`
+	Precision  string `name:"precision" enum:"fp32,bf16,auto" default:"fp32" help:"Arithmetic of the networks: bf16 computes matrix products in bfloat16 and keeps weights and optimiser in fp32; auto takes bf16 where the device has it."`
+	MicroBatch int    `name:"micro-batch" help:"Videos that go through a network at once; a larger batch is taken in parts whose gradients add up. 0 takes batches whole."`
+	Threads    int    `name:"threads" help:"Threads of the tensor engine; 0 takes the cores."`
+	Loaders    int    `name:"loaders" default:"1" help:"Goroutines that read, parse and tokenise the batches to come."`
+	LogEvery   int    `name:"log-every" default:"20" help:"Steps between two lines of metrics.jsonl."`
 
 	AttendPaddingFrames  bool   `name:"attend-padding-frames" help:"Let real frames attend to padding frames, as the published checkpoints do."`
 	LiteralSpecialTokens string `name:"literal-special-tokens" enum:"text,ids" default:"text" help:"What [SEP] typed into a title becomes: ordinary text, or the token's id as in the published checkpoints."`
@@ -119,6 +128,8 @@ func (c TrainConfig) withPreset() TrainConfig {
 	fill(&c.Threads, runtime.GOMAXPROCS(0))
 	// The command line sets these; a caller inside the process need not.
 	fill(&c.Device, "auto")
+	fill(&c.Precision, "fp32")
+	fill(&c.CheckpointEvery, 10*time.Minute)
 	fill(&c.Loaders, 1)
 	fill(&c.LogEvery, 20)
 	fill(&c.LiteralSpecialTokens, "text")
@@ -153,6 +164,10 @@ func (c TrainConfig) Validate() error {
 		return errs.Field("preset", "expected tiny or base, found %q", c.Preset)
 	case !(c.HeldOut >= 0 && c.HeldOut <= 0.5):
 		return errs.Field("held-out", "expected a share from 0 to 0.5, found %v", c.HeldOut)
+	case c.MicroBatch < 0:
+		return errs.Field("micro-batch", "expected 0 or more, found %d", c.MicroBatch)
+	case c.CheckpointEvery < 0:
+		return errs.Field("checkpoint-every", "expected a duration from 0 up, found %v", c.CheckpointEvery)
 	case c.Threads < 0:
 		return errs.Field("threads", "expected 0 or more, found %d", c.Threads)
 	case c.Loaders < 0:
