@@ -5,6 +5,7 @@ import (
 	"crypto/subtle"
 	"encoding/hex"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"slices"
 	"strings"
@@ -87,7 +88,11 @@ func HashKey(key string) string {
 }
 
 // doors lets callers in.
-type doors struct{ keys []door }
+type doors struct {
+	open bool // to everybody: no keys are configured
+	keys []door
+	file *keysFile // nil where there is none
+}
 
 type door struct {
 	name   string
@@ -95,37 +100,48 @@ type door struct {
 	scopes []Scope
 }
 
-// newDoors expects validated keys.
-func newDoors(keys Keys) *doors {
-	d := &doors{}
-	for _, k := range keys {
-		door := door{name: k.Name, scopes: k.Scopes}
-		_, _ = hex.Decode(door.hash[:], []byte(k.Hash)) // validated
-		d.keys = append(d.keys, door)
+// newDoors expects validated settings; the keys file is read here.
+func newDoors(cfg Settings, log *slog.Logger) (*doors, error) {
+	d := &doors{open: cfg.open(), keys: toDoors(cfg.Keys)}
+	if cfg.KeysFile == "" {
+		return d, nil
 	}
-	return d
+	d.file = &keysFile{path: cfg.KeysFile, log: log}
+	return d, d.file.load()
+}
+
+// toDoors expects validated keys.
+func toDoors(keys Keys) []door {
+	out := make([]door, len(keys))
+	for i, k := range keys {
+		out[i] = door{name: k.Name, scopes: k.Scopes}
+		_, _ = hex.Decode(out[i].hash[:], []byte(k.Hash)) // validated
+	}
+	return out
 }
 
 // find returns the door that a key opens. Every door is compared, whether or
 // not one has matched, so that time tells nothing.
 func (d *doors) find(key string) (door, bool) {
 	sum := sha256.Sum256([]byte(key))
-	found := -1
-	for i := range d.keys {
-		if subtle.ConstantTimeCompare(sum[:], d.keys[i].hash[:]) == 1 {
-			found = i
+	var found *door
+	for _, keys := range [][]door{d.keys, d.file.current()} {
+		for i := range keys {
+			if subtle.ConstantTimeCompare(sum[:], keys[i].hash[:]) == 1 {
+				found = &keys[i]
+			}
 		}
 	}
-	if found < 0 {
+	if found == nil {
 		return door{}, false
 	}
-	return d.keys[found], true
+	return *found, true
 }
 
 // authorize demands a key with the scope, where there are keys at all.
 func (g *server) authorize(scope Scope) gin.HandlerFunc {
 	return func(c *gin.Context) {
-		if len(g.doors.keys) == 0 {
+		if g.doors.open {
 			return
 		}
 		presented := presentedKey(c.Request)

@@ -24,15 +24,19 @@ type Config struct {
 type Settings struct {
 	Listen string `help:"Address to serve HTTP on. Without keys only a loopback address is accepted; port 0 takes a free one." default:"127.0.0.1:8080" placeholder:"HOST:PORT"`
 
-	Keys           []Key  `help:"API keys, as NAME:SHA256:SCOPE+SCOPE (scopes: query, ingest, admin), comma-separated; a list of {name, hash, scopes} in the config file. Two keys may share a name while one replaces the other." placeholder:"KEY" secret:""`
-	InsecureNoKeys bool   `help:"Serve an address that is not loopback without any keys: whoever reaches it may query and publish."`
-	TLSCert        string `help:"PEM file of the certificate to serve HTTPS with; read again when it changes." placeholder:"FILE"`
-	TLSKey         string `help:"PEM file of the certificate's key." placeholder:"FILE"`
-	TLSClientCA    string `help:"PEM file of the authority that signs callers' certificates; callers without one are refused (mTLS)." placeholder:"FILE"`
+	Keys           []Key    `help:"API keys, as NAME:SHA256:SCOPE+SCOPE (scopes: query, ingest, admin), comma-separated; a list of {name, hash, scopes} in the config file. Two keys may share a name while one replaces the other." placeholder:"KEY" secret:""`
+	KeysFile       string   `help:"File with more API keys, one NAME:SHA256:SCOPE+SCOPE a line, # before a remark; read again within a second when it changes, so that keys come and go without a restart." placeholder:"FILE"`
+	InsecureNoKeys bool     `help:"Serve an address that is not loopback without any keys: whoever reaches it may query and publish."`
+	Hosts          []string `help:"Names under which callers may reach this gateway, comma-separated. Without any, a gateway on a loopback address answers to localhost and to addresses alone, for a page elsewhere could point its own name here (DNS rebinding); others answer to every name." placeholder:"NAME"`
+	TLSCert        string   `help:"PEM file of the certificate to serve HTTPS with; read again when it changes." placeholder:"FILE"`
+	TLSKey         string   `help:"PEM file of the certificate's key." placeholder:"FILE"`
+	TLSClientCA    string   `help:"PEM file of the authority that signs callers' certificates; callers without one are refused (mTLS)." placeholder:"FILE"`
 
 	RateLimit     float64       `help:"Calls a second that one key, or one address where there are no keys, may make on average; 0: any number." default:"0"`
 	RateBurst     int           `help:"Calls that may come at once under rate-limit." default:"50"`
 	MaxInFlight   int           `help:"Calls at work at once; more are refused as overloaded. Each may hold its body and its answer in memory." default:"256"`
+	KeyInFlight   int           `help:"Calls of one key at work at once, so that a noisy caller leaves slots for the others." default:"64"`
+	HeaderTimeout time.Duration `help:"Longest time for the header of one call." default:"10s"`
 	MaxBodyBytes  int64         `help:"Largest JSON body in bytes. Streams of pairs have no limit; label files have one of pairs." default:"8388608"`
 	MaxLabelPairs int           `help:"Most pairs of one evaluation, about 100 bytes of memory each." default:"1000000"`
 	Timeout       time.Duration `help:"Longest time for one call; a caller may ask for less with the header Videosim-Timeout-Ms." default:"15s"`
@@ -64,6 +68,7 @@ func (c Settings) validate() error {
 	}{
 		{"rate-burst", int64(c.RateBurst), 1 << 20},
 		{"max-in-flight", int64(c.MaxInFlight), 1 << 20},
+		{"key-in-flight", int64(c.KeyInFlight), 1 << 20},
 		{"max-body-bytes", c.MaxBodyBytes, 1 << 30},
 		{"max-label-pairs", int64(c.MaxLabelPairs), 100_000_000},
 	} {
@@ -77,7 +82,7 @@ func (c Settings) validate() error {
 	for _, f := range []struct {
 		name  string
 		value time.Duration
-	}{{"timeout", c.Timeout}, {"stream-timeout", c.StreamTimeout}, {"stop-timeout", c.StopTimeout}} {
+	}{{"timeout", c.Timeout}, {"header-timeout", c.HeaderTimeout}, {"stream-timeout", c.StreamTimeout}, {"stop-timeout", c.StopTimeout}} {
 		if f.value < time.Millisecond || f.value > time.Hour {
 			return errs.Field(f.name, "expected 1ms to 1h, found %s", f.value)
 		}
@@ -94,7 +99,7 @@ func (c Settings) validateDoors() error {
 	if err := Keys(c.Keys).validate(); err != nil {
 		return err
 	}
-	if len(c.Keys) == 0 && !c.InsecureNoKeys && !loopback(host) {
+	if c.open() && !c.InsecureNoKeys && !loopback(host) {
 		return errs.Field("listen", "%s can be reached from other machines, and there are no keys: "+
 			"set keys, or listen on 127.0.0.1, or say insecure-no-keys: true", c.Listen)
 	}
@@ -106,6 +111,9 @@ func (c Settings) validateDoors() error {
 	}
 	return nil
 }
+
+// open reports whether callers need no key.
+func (c Settings) open() bool { return len(c.Keys) == 0 && c.KeysFile == "" }
 
 // loopback reports whether only this machine reaches host. A name other than
 // localhost is not trusted to stay one.

@@ -30,7 +30,7 @@ func FuzzBodies(f *testing.F) {
 	r.log = slog.New(slog.DiscardHandler) // a fuzz target may not log to its parent
 	handler := r.routes()
 	f.Fuzz(func(t *testing.T, path uint8, body []byte) {
-		req := httptest.NewRequestWithContext(t.Context(), http.MethodPost, paths[int(path)%len(paths)], bytes.NewReader(body))
+		req := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "http://localhost"+paths[int(path)%len(paths)], bytes.NewReader(body))
 		rec := httptest.NewRecorder()
 		handler.ServeHTTP(rec, req)
 		res := rec.Result()
@@ -63,7 +63,7 @@ func FuzzQueryString(f *testing.F) {
 	handler := r.routes()
 	f.Fuzz(func(t *testing.T, id, query string) {
 		for _, tail := range []string{"", "/similar", "/explain/v2"} {
-			req := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/v1/videos/x", nil)
+			req := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "http://localhost/v1/videos/x", nil)
 			req.URL.Path, req.URL.RawQuery = "/v1/videos/"+id+tail, query
 			rec := httptest.NewRecorder()
 			handler.ServeHTTP(rec, req)

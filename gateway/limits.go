@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -25,11 +26,15 @@ type limiter struct {
 	rate    rate.Limit
 	burst   int
 	callers *lru.Cache[string, *rate.Limiter]
+
+	share int // calls of one key at work at once
+	mu    sync.Mutex
+	work  map[string]int // calls at work by key; none at work: no entry
 }
 
 func newLimiter(cfg Config) (*limiter, error) {
 	callers, err := lru.New[string, *rate.Limiter](knownCallers)
-	return &limiter{rate: rate.Limit(cfg.RateLimit), burst: cfg.RateBurst, callers: callers}, err
+	return &limiter{rate: rate.Limit(cfg.RateLimit), burst: cfg.RateBurst, callers: callers, share: cfg.KeyInFlight, work: map[string]int{}}, err
 }
 
 // take reserves one call, or says how long to wait for one.
@@ -76,5 +81,38 @@ func (g *server) limitInFlight(c *gin.Context) {
 		c.Next()
 	default:
 		g.fail(c, errs.New(errs.Overloaded, "%d calls are at work already", cap(g.slots)))
+	}
+}
+
+// limitCaller refuses a key that has its share of the slots at work, so that
+// the others find some free. Without keys there is nobody to protect.
+func (g *server) limitCaller(c *gin.Context) {
+	caller := c.GetString(keyCaller)
+	if caller == "" {
+		return
+	}
+	if !g.limiter.begin(caller) {
+		g.fail(c, errs.New(errs.Overloaded, "%d calls of the key %q are at work already", g.limiter.share, caller))
+		return
+	}
+	defer g.limiter.end(caller)
+	c.Next()
+}
+
+func (l *limiter) begin(caller string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.work[caller] >= l.share {
+		return false
+	}
+	l.work[caller]++
+	return true
+}
+
+func (l *limiter) end(caller string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.work[caller]--; l.work[caller] == 0 {
+		delete(l.work, caller)
 	}
 }

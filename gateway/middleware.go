@@ -153,14 +153,19 @@ func (g *server) bound(c *gin.Context) (done func(), err error) {
 	return cancel, nil
 }
 
-// answerGrace is what an answer may take to leave after its deadline.
-const answerGrace = 5 * time.Second
+// What a connection gets after a call's deadline: time for the answer to
+// leave, and less for what still comes in, so that a body that trickles is
+// told so.
+const (
+	answerGrace = 5 * time.Second
+	bodyGrace   = 250 * time.Millisecond
+)
 
 // extend lets the connection live for d from now, reading and writing.
 func extend(c *gin.Context, d time.Duration) {
-	rc, until := http.NewResponseController(c.Writer), time.Now().Add(d+answerGrace)
+	rc, until := http.NewResponseController(c.Writer), time.Now().Add(d)
 	// Not supported only by the recorders of tests.
-	if err := errors.Join(rc.SetReadDeadline(until), rc.SetWriteDeadline(until)); err != nil && !errors.Is(err, http.ErrNotSupported) {
+	if err := errors.Join(rc.SetReadDeadline(until.Add(bodyGrace)), rc.SetWriteDeadline(until.Add(answerGrace))); err != nil && !errors.Is(err, http.ErrNotSupported) {
 		c.Header("Connection", "close")
 	}
 }

@@ -186,7 +186,7 @@ func TestSimilarityStreamUnread(t *testing.T) {
 	_ = conn.(*net.TCPConn).SetReadBuffer(64 << 10)
 	_ = conn.SetDeadline(time.Now().Add(30 * time.Second))
 	line := "v1\tv2\n"
-	fmt.Fprintf(conn, "POST /v1/similarity HTTP/1.1\r\nHost: x\r\nContent-Type: %s\r\nContent-Length: %d\r\nConnection: close\r\n\r\n", tsv, n*len(line))
+	fmt.Fprintf(conn, "POST /v1/similarity HTTP/1.1\r\nHost: localhost\r\nContent-Type: %s\r\nContent-Length: %d\r\nConnection: close\r\n\r\n", tsv, n*len(line))
 	block := []byte(strings.Repeat(line, 1000))
 	for range n / 1000 {
 		if _, err := conn.Write(block); err != nil {

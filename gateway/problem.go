@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"os"
 	"strconv"
 
 	"github.com/gin-gonic/gin"
@@ -32,6 +33,9 @@ const problemPrefix = "urn:videosim:problem:"
 var problemTitles = map[string]string{
 	"invalid":                "The request is not valid",
 	"unauthorized":           "An API key is needed",
+	"unknown-host":           "This server does not answer to that name",
+	"idempotency-key-reused": "The Idempotency-Key belongs to another event",
+	"too-slow":               "The request did not arrive in time",
 	"forbidden":              "The API key lacks the scope",
 	"cross-origin":           "A page of another origin may not do this",
 	"not-found":              "There is no such thing",
@@ -74,6 +78,9 @@ func newProblem(err error, requestID string) Problem {
 	if errors.As(err, &tooLarge) {
 		name, status = "too-large", http.StatusRequestEntityTooLarge
 		err = errors.New("expected a body of at most " + strconv.FormatInt(tooLarge.Limit, 10) + " bytes")
+	}
+	if errors.Is(err, os.ErrDeadlineExceeded) { // only the connection has such deadlines
+		name, status, err = "too-slow", http.StatusRequestTimeout, errors.New("expected the whole body before the deadline")
 	}
 	p := Problem{
 		Type: problemPrefix + name, Title: problemTitles[name], Status: status,

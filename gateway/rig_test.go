@@ -57,7 +57,7 @@ func testConfig() Config {
 	return Config{
 		Bundle: "none", Index: vecdb.Config{Kind: vecdb.KindExact},
 		Settings: Settings{
-			Listen: "127.0.0.1:0", RateBurst: 50, MaxInFlight: 256, MaxBodyBytes: 8 << 20, MaxLabelPairs: 1_000_000,
+			Listen: "127.0.0.1:0", RateBurst: 50, MaxInFlight: 256, KeyInFlight: 64, HeaderTimeout: 10 * time.Second, MaxBodyBytes: 8 << 20, MaxLabelPairs: 1_000_000,
 			Timeout: 10 * time.Second, StreamTimeout: 20 * time.Second, StopTimeout: 5 * time.Second,
 			PageTokenKey: "for tests",
 		},

@@ -41,6 +41,7 @@ type server struct {
 	progress  Progress
 	catalogue *catalogue
 	publisher *event.Publisher
+	published *published
 	doors     *doors
 	limiter   *limiter
 	origins   *http.CrossOriginProtection
@@ -94,6 +95,10 @@ func newServer(cfg Config, env Env, manifest bundle.Manifest, progress Progress)
 	if err != nil {
 		return nil, err
 	}
+	doors, err := newDoors(cfg.Settings, env.Log)
+	if err != nil {
+		return nil, err
+	}
 	limiter, err := newLimiter(cfg)
 	if err != nil {
 		return nil, err
@@ -111,7 +116,8 @@ func newServer(cfg Config, env Env, manifest bundle.Manifest, progress Progress)
 		progress:  progress,
 		catalogue: &catalogue{bus: env.Bus, index: env.Index, fingerprint: manifest.Fingerprint},
 		publisher: publisher,
-		doors:     newDoors(cfg.Keys),
+		published: newPublished(),
+		doors:     doors,
 		limiter:   limiter,
 		origins:   http.NewCrossOriginProtection(),
 		slots:     make(chan struct{}, cfg.MaxInFlight),
@@ -132,7 +138,6 @@ func (g *server) watch(env Env) {
 
 // Limits of a connection that no call changes.
 const (
-	headerTimeout  = 10 * time.Second
 	idleTimeout    = 2 * time.Minute
 	maxHeaderBytes = 64 << 10 // room for a page token in a query string
 )
@@ -152,7 +157,7 @@ func (g *server) serve(ctx context.Context, listening func(net.Addr)) error {
 	defer endCalls()
 	srv := &http.Server{
 		Handler:           g.routes(),
-		ReadHeaderTimeout: headerTimeout,
+		ReadHeaderTimeout: g.cfg.HeaderTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,
 		TLSConfig:         secure,
@@ -164,7 +169,7 @@ func (g *server) serve(ctx context.Context, listening func(net.Addr)) error {
 	}
 	failed := make(chan error, 1)
 	go func() { failed <- srv.Serve(ln) }()
-	g.log.Info("listening", "address", ln.Addr().String(), "tls", secure != nil, "keys", len(g.doors.keys), "model", g.engine.Model.Fingerprint)
+	g.log.Info("listening", "address", ln.Addr().String(), "tls", secure != nil, "open", g.doors.open, "model", g.engine.Model.Fingerprint)
 	if listening != nil {
 		listening(ln.Addr())
 	}

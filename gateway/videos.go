@@ -1,8 +1,6 @@
 package gateway
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"net/http"
 	"net/url"
 	"time"
@@ -71,28 +69,12 @@ func (g *server) send(c *gin.Context, v *event.VideoEvent) error {
 	if err != nil {
 		return err
 	}
-	sequence, err := g.publisher.PublishAs(c.Request.Context(), name, v)
+	sequence, err := g.once(c.Request.Context(), name, v)
 	if err != nil {
 		return err
 	}
 	c.Header("Location", "/v1/videos/"+url.PathEscape(v.Id))
 	return answer(c, http.StatusAccepted, publishAnswer{ID: v.Id, Sequence: sequence, State: stateQueued, envelope: env})
-}
-
-// publishName is the message id of a publish, by which the stream knows its
-// repetitions for two minutes. An Idempotency-Key belongs to its caller, the
-// video and the operation; without one every call is a publish of its own.
-func publishName(c *gin.Context, v *event.VideoEvent) (string, error) {
-	key := c.GetHeader("Idempotency-Key")
-	if key == "" {
-		return "", nil
-	}
-	const most = 256
-	if len(key) > most {
-		return "", errs.Field("Idempotency-Key", "expected at most %d bytes, found %d", most, len(key))
-	}
-	sum := sha256.Sum256([]byte(c.GetString(keyCaller) + "\x00" + v.Op.String() + "\x00" + v.Id + "\x00" + key))
-	return hex.EncodeToString(sum[:]), nil
 }
 
 // The states of a video.

@@ -251,6 +251,15 @@ func TestIdempotencyKey(t *testing.T) {
 	if dropped := r.call("DELETE", "/v1/videos/a", "", "Idempotency-Key", "k1").want(202).sequence(); dropped == first {
 		t.Error("a take-down is taken for a repetition of the upload")
 	}
+	edited := `{"id":"a","title":"another"}`
+	r.call("POST", "/v1/videos", edited, "Idempotency-Key", "k2").problem(422, "idempotency-key-reused", "")
+	r.published.recent.Purge() // as after a restart: the stream still knows
+	if again := publish("b", "k1"); again == 0 {
+		t.Error("no sequence")
+	}
+	r.call("POST", "/v1/videos", `{"id":"b","title":"another"}`, "Idempotency-Key", "k1").problem(422, "idempotency-key-reused", "")
+	r.published.recent.Purge()
+	r.call("POST", "/v1/videos", `{"id":"b","title":"another"}`, "Idempotency-Key", "k1").problem(422, "idempotency-key-reused", "")
 	plain := r.call("POST", "/v1/videos", `{"id":"a","title":"x"}`).want(202).sequence()
 	if r.call("POST", "/v1/videos", `{"id":"a","title":"x"}`).want(202).sequence() == plain {
 		t.Error("two publishes without a key are taken for one")
