@@ -2,12 +2,8 @@ package trainer
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"io"
-	"os"
 
 	"videosim/shared/bundle"
 	"videosim/shared/eval"
@@ -37,7 +33,7 @@ func (r *run) halvesOf(ctx context.Context, late *model.Late, early *model.Early
 	l := loader[*video.Batch]{workers: r.cfg.Loaders, ahead: r.cfg.Loaders + 1, load: func(items []int) (*video.Batch, error) {
 		return r.collate(pick(ids, items))
 	}}
-	err := l.each(ctx, inOrder(len(ids), measureBatch), func(_ []int, b *video.Batch) error {
+	err := l.each(ctx, inOrder(len(ids), measureBatch), 0, func(_ int, _ []int, b *video.Batch) error {
 		return r.engine.Do(ctx, func(s *torch.Scope) error {
 			late.Params().SetTraining(false)
 			early.Params().SetTraining(false)
@@ -125,32 +121,4 @@ func (r *run) write(ctx context.Context, late *model.Late, early *model.EarlyFin
 		return "", err
 	}
 	return bundle.Write(r.cfg.Out, c)
-}
-
-// digest names the data: the first 12 hex digits of a SHA-256 over the labels,
-// the tag list's length, and the size and the ids of every record file.
-func (c *corpus) digest() (string, error) {
-	hash := sha256.New()
-	labels, err := os.Open(c.folder.LabelsPath)
-	if err != nil {
-		return "", err
-	}
-	defer labels.Close()
-	if _, err := io.Copy(hash, labels); err != nil {
-		return "", err
-	}
-	fmt.Fprintf(hash, "\ntags %d\n", c.folder.Tags.Len())
-	for _, set := range []*video.Set{c.folder.Pointwise, c.folder.Pairwise} {
-		for _, path := range set.Paths() {
-			info, err := os.Stat(path)
-			if err != nil {
-				return "", err
-			}
-			fmt.Fprintf(hash, "file %d\n", info.Size())
-		}
-	}
-	for _, id := range c.order {
-		fmt.Fprintf(hash, "%s\n", id)
-	}
-	return hex.EncodeToString(hash.Sum(nil))[:12], nil
 }

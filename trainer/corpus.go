@@ -2,8 +2,11 @@ package trainer
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 
 	"videosim/shared/errs"
@@ -88,6 +91,22 @@ func (c *corpus) choosePretraining(pairwise bool) error {
 
 func (c *corpus) Close() error { return c.folder.Close() }
 
+// videos is how many different videos the folder has.
+func (c *corpus) videos() int { return len(c.order) }
+
+// pretrainCount is how many videos the tag stages learn from.
+func (c *corpus) pretrainCount() int { return len(c.pretrain) }
+
+// pretrainVideos reads videos that tag stages learn from, by their numbers in
+// 0…pretrainCount()-1.
+func (c *corpus) pretrainVideos(items []int) ([]video.Video, error) {
+	return c.read(pick(c.pretrain, items))
+}
+
+// pretrainIDs names the videos of a batch in an error. A video that cannot be
+// read any more is named by its number.
+func (c *corpus) pretrainIDs(items []int) []string { return pick(c.pretrain, items) }
+
 // readPairs reads a label file in which every line must carry a label.
 func readPairs(path string) ([]eval.Pair, error) {
 	f, err := os.Open(path)
@@ -115,4 +134,32 @@ func pairIDs(pairs []eval.Pair) []string {
 		}
 	}
 	return ids
+}
+
+// digest names the data: the first 12 hex digits of a SHA-256 over the labels,
+// the tag list's length, and the size and the ids of every record file.
+func (c *corpus) digest() (string, error) {
+	hash := sha256.New()
+	labels, err := os.Open(c.folder.LabelsPath)
+	if err != nil {
+		return "", err
+	}
+	defer labels.Close()
+	if _, err := io.Copy(hash, labels); err != nil {
+		return "", err
+	}
+	fmt.Fprintf(hash, "\ntags %d\n", c.folder.Tags.Len())
+	for _, set := range []*video.Set{c.folder.Pointwise, c.folder.Pairwise} {
+		for _, path := range set.Paths() {
+			info, err := os.Stat(path)
+			if err != nil {
+				return "", err
+			}
+			fmt.Fprintf(hash, "file %d\n", info.Size())
+		}
+	}
+	for _, id := range c.order {
+		fmt.Fprintf(hash, "%s\n", id)
+	}
+	return hex.EncodeToString(hash.Sum(nil))[:12], nil
 }

@@ -10,7 +10,8 @@
 //	pretrain.go   tag pretraining of one network
 //	finetune.go   pair finetuning of late and early fusion
 //	stage.go      epochs, steps, and the choice of the best epoch
-//	loader.go     batches made ahead, in an order that only the seed decides
+//	plan.go       the order of an epoch, which only the seed decides
+//	loader.go     batches made ahead
 //	loss.go       the focal tag loss and the pair loss
 //	bertadam.go   the optimiser and its schedule
 //	heldout.go    Spearman's coefficient on the held-out pairs

@@ -86,7 +86,7 @@ func (e *embedder) each(ctx context.Context, n int, read func(i int) (video.Vide
 		}
 		return e.collator.Collate(videos)
 	}}
-	return l.each(ctx, inOrder(n, e.batch), func(_ []int, b *video.Batch) error {
+	return l.each(ctx, inOrder(n, e.batch), 0, func(_ int, _ []int, b *video.Batch) error {
 		var halves model.Halves
 		err := e.engine.Do(ctx, func(s *torch.Scope) (err error) {
 			halves, err = e.ensemble.Embed(s, b)

@@ -26,7 +26,7 @@ func (r *run) rowsOf(ctx context.Context, ids []string, p *nn.Params, f func(s *
 		}
 		return r.collator.Collate(videos)
 	}}
-	err := l.each(ctx, inOrder(len(ids), measureBatch), func(_ []int, b *video.Batch) error {
+	err := l.each(ctx, inOrder(len(ids), measureBatch), 0, func(_ int, _ []int, b *video.Batch) error {
 		return r.engine.Do(ctx, func(s *torch.Scope) error {
 			p.SetTraining(false)
 			torch.NoGrad(func() { rows = append(rows, rowsOfTensor(f(s, r.inputs(s, b)))...) })

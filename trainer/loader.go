@@ -2,18 +2,23 @@ package trainer
 
 import (
 	"context"
-	"math/rand/v2"
 	"sync"
+	"time"
 )
 
 // A loader makes the batches of one stage on goroutines of its own, so that
 // the engine finds the next batch ready. Batches come in a fixed order however
-// many goroutines there are: which items a batch holds is decided before any
-// of them runs.
+// many goroutines there are: the plan says which items a batch holds before any
+// of them runs. It keeps at most ahead batches, however many the plan has.
 type loader[T any] struct {
 	load    func(items []int) (T, error) // runs on several goroutines at once
 	workers int
-	ahead   int // batches that may be ready or in the making
+	ahead   int // batches that may be ready or in the making; at least 1
+
+	// Of the last call of each, up to now: how long it lasted, and how long of
+	// that its caller waited for a batch. Both are written between two calls of
+	// use, on the goroutine that called each.
+	elapsed, waited time.Duration
 }
 
 // loaded is one batch, or why it could not be made.
@@ -23,50 +28,70 @@ type loaded[T any] struct {
 	err   error
 }
 
-// each calls use with every batch in order, until use or a load fails or ctx
-// ends. It returns after all its goroutines have.
-func (l *loader[T]) each(ctx context.Context, batches [][]int, use func(items []int, batch T) error) error {
+// each calls use with the batches of p from number from on, in order, until use
+// or a load fails or ctx ends. It returns after all its goroutines have.
+func (l *loader[T]) each(ctx context.Context, p plan, from int, use func(i int, items []int, batch T) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	var group sync.WaitGroup
 	defer group.Wait()
 	defer cancel()
 
-	slots := make([]chan loaded[T], len(batches))
+	// Batch i waits in slot i modulo the slots. The slot is free again when the
+	// batch is: only then may batch i+ahead begin.
+	slots := make([]chan loaded[T], max(l.ahead, 1))
 	for i := range slots {
 		slots[i] = make(chan loaded[T], 1)
 	}
-	admitted := make(chan struct{}, l.ahead) // one token a batch that is not used up
+	slot := func(i int) chan loaded[T] { return slots[i%len(slots)] }
+	admitted := make(chan struct{}, len(slots)) // one token a batch that is not used up
 	next := make(chan int)
-	group.Go(func() { l.feed(ctx, len(batches), admitted, next) })
-	for range l.workers {
+	group.Go(func() { feed(ctx, from, p.Len(), admitted, next) })
+	for range max(l.workers, 1) {
 		group.Go(func() {
 			for i := range next {
-				batch, err := l.load(batches[i])
-				slots[i] <- loaded[T]{batches[i], batch, err}
+				items := p.Items(i)
+				batch, err := l.load(items)
+				slot(i) <- loaded[T]{items, batch, err}
 			}
 		})
 	}
-	for i := range slots {
+	began := time.Now()
+	l.elapsed, l.waited = 0, 0
+	for i := from; i < p.Len(); i++ {
+		asked := time.Now()
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case got := <-slots[i]:
+		case got := <-slot(i):
+			l.waited += time.Since(asked)
+			l.elapsed = time.Since(began)
 			if got.err != nil {
 				return got.err
 			}
-			if err := use(got.items, got.batch); err != nil {
+			if err := use(i, got.items, got.batch); err != nil {
 				return err
 			}
 			<-admitted
 		}
 	}
+	l.elapsed = time.Since(began)
 	return nil
 }
 
-// feed hands out batch numbers, at most l.ahead before the consumer.
-func (l *loader[T]) feed(ctx context.Context, n int, admitted chan<- struct{}, next chan<- int) {
+// waitShare is the part of the last call of each, in 0…1, in which its caller
+// had nothing to do because the next batch was not ready.
+func (l *loader[T]) waitShare() float64 {
+	if l.elapsed <= 0 {
+		return 0
+	}
+	return l.waited.Seconds() / l.elapsed.Seconds()
+}
+
+// feed hands out batch numbers, no more ahead of the consumer than admitted has
+// room for.
+func feed(ctx context.Context, from, to int, admitted chan<- struct{}, next chan<- int) {
 	defer close(next)
-	for i := range n {
+	for i := from; i < to; i++ {
 		select {
 		case <-ctx.Done():
 			return
@@ -78,38 +103,4 @@ func (l *loader[T]) feed(ctx context.Context, n int, admitted chan<- struct{}, n
 		case next <- i:
 		}
 	}
-}
-
-// shuffledBatches returns the item numbers 0..n-1 in an order that depends on
-// the seed and the epoch alone, cut into batches of size. A single item left
-// over joins the batch before it, because batch normalisation has no variance
-// to divide by in a batch of one.
-func shuffledBatches(n, size int, seed uint64, epoch int) [][]int {
-	order := rand.New(rand.NewPCG(seed, orderStream+uint64(epoch))).Perm(n)
-	return cut(order, size)
-}
-
-// orderStream keeps the data order's random numbers apart from the split's.
-const orderStream = 0x5eed_1000
-
-func cut(order []int, size int) [][]int {
-	var batches [][]int
-	for len(order) > 0 {
-		k := min(size, len(order))
-		if len(order)-k == 1 && k > 1 {
-			k++
-		}
-		batches = append(batches, order[:k:k])
-		order = order[k:]
-	}
-	return batches
-}
-
-// inOrder returns the item numbers 0..n-1 cut into batches of size.
-func inOrder(n, size int) [][]int {
-	order := make([]int, n)
-	for i := range order {
-		order[i] = i
-	}
-	return cut(order, size)
 }

@@ -52,7 +52,7 @@ func pretrain[N tagNet](ctx context.Context, r *run, t tagStage[N], result *Resu
 		return n, err
 	}
 	st := stage[tagBatch]{
-		name: t.name, cfg: t.cfg, net: n.net.Params(), items: len(r.corpus.pretrain), videosPerItem: 1,
+		name: t.name, cfg: t.cfg, net: n.net.Params(), items: r.corpus.pretrainCount(), videosPerItem: 1,
 		load: r.tagBatch,
 		loss: func(s *torch.Scope, b tagBatch) stepLoss {
 			n.net.Params().SetTraining(true)
@@ -63,7 +63,7 @@ func pretrain[N tagNet](ctx context.Context, r *run, t tagStage[N], result *Resu
 		measure: func(ctx context.Context) (float64, error) {
 			return r.heldOutSpearman(ctx, n.net.Params(), n.net.Forward)
 		},
-		ids: func(items []int) []string { return pick(r.corpus.pretrain, items) },
+		ids: r.corpus.pretrainIDs,
 	}
 	done, err := runStage(ctx, r, st)
 	if err != nil {
@@ -101,7 +101,7 @@ func (r *run) inputs(s *torch.Scope, b *video.Batch) *model.Inputs {
 }
 
 func (r *run) tagBatch(items []int) (tagBatch, error) {
-	videos, err := r.corpus.read(pick(r.corpus.pretrain, items))
+	videos, err := r.corpus.pretrainVideos(items)
 	if err != nil {
 		return tagBatch{}, err
 	}

@@ -73,7 +73,7 @@ type stageRun[T any] struct {
 }
 
 func newStageRun[T any](ctx context.Context, r *run, st stage[T]) (*stageRun[T], error) {
-	steps := len(inOrder(st.items, st.cfg.Batch)) * st.cfg.Epochs
+	steps := inOrder(st.items, st.cfg.Batch).Len() * st.cfg.Epochs
 	t := &stageRun[T]{run: r, stage: st, best: StageResult{Name: st.name, Spearman: math.NaN()}}
 	err := r.engine.Do(ctx, func(*torch.Scope) error {
 		t.moments = torch.NewScope()
@@ -103,9 +103,9 @@ func (t *stageRun[T]) close() {
 
 func (t *stageRun[T]) epoch(ctx context.Context, epoch int) error {
 	t.losses = lossSum{}
-	batches := shuffledBatches(t.items, t.stage.cfg.Batch, t.run.cfg.Seed, epoch)
+	batches := shuffled(t.items, t.stage.cfg.Batch, t.run.cfg.Seed, epoch)
 	l := loader[T]{load: t.load, workers: t.run.cfg.Loaders, ahead: t.run.cfg.Loaders + 1}
-	err := l.each(ctx, batches, func(items []int, batch T) error {
+	err := l.each(ctx, batches, 0, func(_ int, items []int, batch T) error {
 		return t.train(ctx, epoch, items, batch)
 	})
 	if err != nil {

@@ -184,7 +184,7 @@ func (r *run) earlyModel(ctx context.Context, result *Result) (owned[*model.Earl
 // announce says how the data was divided and writes the held-out pairs.
 func (r *run) announce(heldOutPath string) error {
 	s := r.corpus.split
-	r.log.Info("data", "folder", r.cfg.Data, "videos", len(r.corpus.order), "pretraining_videos", len(r.corpus.pretrain),
+	r.log.Info("data", "folder", r.cfg.Data, "videos", r.corpus.videos(), "pretraining_videos", r.corpus.pretrainCount(),
 		"train_pairs", len(s.Train), "held_out_pairs", len(s.HeldOut), "crossing_pairs", s.Crossing, "pairs_without_record", r.corpus.unknown)
 	if err := writePairs(heldOutPath, s.HeldOut); err != nil {
 		return fmt.Errorf("write the held-out pairs: %w", err)

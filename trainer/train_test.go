@@ -231,7 +231,11 @@ func openTestRun(t *testing.T, cfg TrainConfig) *run {
 // No stage reads a held-out video while it learns.
 func TestNoStageLearnsFromHeldOutVideos(t *testing.T) {
 	r := openTestRun(t, smallConfig(t, smallCorpus(t, 200, 220)))
-	for _, id := range r.corpus.pretrain {
+	everything := make([]int, r.corpus.pretrainCount())
+	for i := range everything {
+		everything[i] = i
+	}
+	for _, id := range r.corpus.pretrainIDs(everything) {
 		if r.corpus.split.IsHeldOut(id) {
 			t.Errorf("video %s is held out and pretrained on", id)
 		}
@@ -245,8 +249,8 @@ func TestNoStageLearnsFromHeldOutVideos(t *testing.T) {
 			t.Errorf("video %s is held out and finetuned on", id)
 		}
 	}
-	if len(r.corpus.pretrain)+len(pairIDs(r.corpus.split.HeldOut)) != len(r.corpus.order) {
-		t.Errorf("%d videos are pretrained on and %d held out, of %d", len(r.corpus.pretrain), len(pairIDs(r.corpus.split.HeldOut)), len(r.corpus.order))
+	if r.corpus.pretrainCount()+len(pairIDs(r.corpus.split.HeldOut)) != r.corpus.videos() {
+		t.Errorf("%d videos are pretrained on and %d held out, of %d", r.corpus.pretrainCount(), len(pairIDs(r.corpus.split.HeldOut)), r.corpus.videos())
 	}
 }
 
@@ -273,7 +277,7 @@ func TestDivergenceNamesTheBatch(t *testing.T) {
 	}
 	st.measure = func(context.Context) (float64, error) { return 0, nil }
 	_, err = runStage(ctx, r, st)
-	third := pick(r.corpus.split.Train, shuffledBatches(st.items, 8, r.cfg.Seed, 1)[2])
+	third := pick(r.corpus.split.Train, shuffled(st.items, 8, r.cfg.Seed, 1).Items(2))
 	if err == nil || !strings.Contains(err.Error(), "step 3") || !strings.Contains(err.Error(), third[0].A) {
 		t.Fatalf("err = %v, want step 3 and the id %s", err, third[0].A)
 	}
