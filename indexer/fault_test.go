@@ -18,6 +18,7 @@ type faulty struct {
 	down   int       // calls that fail and do nothing
 	kind   errs.Kind // of both
 	poison string    // an id whose writes are refused as Invalid
+	away   bool      // nothing answers
 	writes int
 }
 
@@ -30,6 +31,21 @@ func (f *faulty) Upsert(ctx context.Context, records []vecdb.Record) error {
 
 func (f *faulty) Delete(ctx context.Context, ids []string) error {
 	return f.write(func() error { return f.Index.Delete(ctx, ids) })
+}
+
+func (f *faulty) Count(ctx context.Context) (int64, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.away {
+		return 0, errs.New(errs.Unavailable, "the store is away")
+	}
+	return f.Index.Count(ctx)
+}
+
+func (f *faulty) set(change func()) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	change()
 }
 
 func (f *faulty) write(do func() error) error {

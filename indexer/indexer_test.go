@@ -266,9 +266,7 @@ func TestOutageKeepsEverythingAndShowsInReadiness(t *testing.T) {
 	store(t, b, upsert("a", 1), upsert("b", 2))
 	await(t, "readiness names the failure", func() bool { return strings.Contains(ready(env), "the store is down") })
 	stop() // an indexer that stops in the middle of an outage gives its batch back
-	index.mu.Lock()
-	index.down = 0
-	index.mu.Unlock()
+	index.set(func() { index.down = 0 })
 	start(t, b, index, testConfig(vecdb.KindMilvus))
 	settled(t, b)
 	want(t, index, map[string]uint64{"a": 1, "b": 2})
@@ -282,38 +280,6 @@ func TestUnknownFailureEndsAsADeadLetter(t *testing.T) {
 	settled(t, b)
 	if dead, err := b.LastDeadEmbedding(t.Context(), testFingerprint, "a"); err != nil || dead.Kind != errs.Internal {
 		t.Errorf("dead letter %+v, %v; want kind internal", dead, err)
-	}
-}
-
-func TestPatienceGivesTheBatchBack(t *testing.T) {
-	b := testkit.Bus(t)
-	index := &faulty{Index: vecdb.NewExact(testDim), down: 6, kind: errs.Unavailable}
-	known, err := newKnown(index, 100)
-	if err != nil {
-		t.Fatal(err)
-	}
-	env := service.NewTestEnv(t)
-	w := &writer{
-		index: index, fingerprint: testFingerprint, dim: testDim, known: known, timeout: time.Second, state: new(state),
-		log: env.Log, metrics: newMetrics(env.Metrics), tracer: env.Tracer.Tracer(""),
-	} // no patience at all
-	consumer, err := b.Consume(t.Context(), bus.ConsumerConfig{
-		Stream: event.StreamEmbeddings, Durable: "indexer-" + testFingerprint, MaxDeliver: 2, RetryDelay: 10 * time.Millisecond,
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(consumer.Stop)
-	store(t, b, upsert("a", 1), upsert("b", 2))
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
-	done := make(chan error, 1)
-	go func() { done <- w.run(ctx, consumer, 10) }()
-	settled(t, b)
-	want(t, index, map[string]uint64{"a": 1, "b": 2})
-	cancel()
-	if err := <-done; err != nil {
-		t.Error(err)
 	}
 }
 

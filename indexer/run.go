@@ -45,6 +45,9 @@ func Run(ctx context.Context, cfg Config, env Env) error {
 			return err
 		}
 		defer env.Index.Close()
+		if r, ok := env.Index.(vecdb.Readier); ok {
+			env.Admin.Ready("index", r.Ready)
+		}
 	}
 	if env.Bus == nil {
 		if env.Bus, err = bus.Connect(ctx, cfg.NATS, bus.WithLog(env.Log), bus.WithMetrics(env.Metrics)); err != nil {
@@ -67,21 +70,28 @@ func serve(ctx context.Context, cfg Config, env Env, fingerprint string, dim int
 	}
 	w := &writer{
 		index: env.Index, fingerprint: fingerprint, dim: dim, known: known,
-		timeout: cfg.WriteTimeout, patience: patience, state: new(state),
+		timeout: cfg.WriteTimeout, state: new(state),
 		log: env.Log, metrics: newMetrics(env.Metrics), tracer: env.Tracer.Tracer("videosim/indexer"),
 	}
 	exact := cfg.Index.Kind == vecdb.KindExact
+	empty, err := waitIndex(ctx, env.Index)
+	if err != nil || ctx.Err() != nil {
+		return err
+	}
 	consumer, err := env.Bus.Consume(ctx, bus.ConsumerConfig{
 		Stream: event.StreamEmbeddings, Durable: "indexer-" + fingerprint,
 		Filter:  event.EmbeddingFilter(fingerprint),
 		AckWait: cfg.AckWait, MaxAckPending: cfg.MaxPending, MaxDeliver: cfg.MaxDeliver,
 		Pinned: !exact, // Milvus is shared: one writer, the others stand by
-		Fresh:  exact,  // an index in memory begins empty: replay
+		// What an empty index was given before is gone: an index in memory at
+		// every start, one whose server has lost its data. Replay.
+		Fresh: exact, Refill: empty,
 	})
 	if err != nil {
 		return err
 	}
 	defer consumer.Stop()
+	w.alive = consumer.Alive
 	behind, err := consumer.Info(ctx)
 	if err != nil {
 		return err
@@ -101,6 +111,27 @@ func serve(ctx context.Context, cfg Config, env Env, fingerprint string, dim int
 	defer stop()
 	watching.Go(func() { w.watch(ctx, consumer) })
 	return w.run(ctx, consumer, cfg.BatchEmbeddings)
+}
+
+// waitIndex waits until the index answers, and says whether it is empty.
+// Nothing is pulled before, because every delivery counts as an attempt: an
+// outage must not use them up, however often the indexer is started in it.
+// The end of ctx is no error.
+func waitIndex(ctx context.Context, index vecdb.Index) (empty bool, err error) {
+	for {
+		n, err := index.Count(ctx)
+		if err == nil {
+			return n == 0, nil
+		}
+		if kind := errs.KindOf(err); kind != errs.Unavailable && kind != errs.Overloaded {
+			return false, fmt.Errorf("count what is indexed: %w", err)
+		}
+		select {
+		case <-ctx.Done():
+			return false, nil
+		case <-time.After(watchInterval):
+		}
+	}
 }
 
 // identity is the model whose embeddings are indexed.

@@ -1,6 +1,7 @@
 package indexer
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -20,10 +21,6 @@ const (
 	// bulkTries is how often a bulk write that fails for an unknown reason is
 	// repeated before the records are tried one by one.
 	bulkTries = 3
-	// patience is how long a batch is kept while the index does not answer.
-	// Then its messages go back to the consumer, which repeats them for as long
-	// as it takes; kept for longer, it would take them for lost (MaxHold).
-	patience = 5 * time.Minute
 )
 
 // writer brings embeddings into the index: one batch at a time, in the order
@@ -34,7 +31,7 @@ type writer struct {
 	dim         int
 	known       *known
 	timeout     time.Duration // of one call to the index
-	patience    time.Duration // for one batch
+	alive       func()        // tells the consumer that the batch is held on purpose
 	state       *state
 	log         *slog.Logger
 	metrics     *metrics
@@ -42,8 +39,8 @@ type writer struct {
 }
 
 // apply settles every message of a batch. While the index does not answer, it
-// keeps the batch and tries again, for as long as patience and ctx last: the
-// next batch would fail as well, and order would be lost.
+// keeps the batch and tries again, for as long as ctx lasts: the next batch
+// would fail as well, and every delivery more would count as an attempt.
 func (w *writer) apply(ctx context.Context, batch []*bus.Message) {
 	if len(batch) == 0 {
 		return
@@ -83,26 +80,68 @@ func links(ctx context.Context, batch []*bus.Message) []trace.Link {
 
 // write makes the changes visible in the index, then acknowledges them. Where
 // the index refuses the batch for good, each change is tried alone, and only
-// the culprit becomes a dead letter.
+// the culprits become dead letters.
 func (w *writer) write(ctx context.Context, changes []*change) {
 	if len(changes) == 0 {
 		return
 	}
-	start := time.Now()
-	err := w.persist(ctx, func(ctx context.Context) error { return w.put(ctx, changes) })
-	retry := errs.KindOf(err) == errs.Unavailable || errs.KindOf(err) == errs.Overloaded
+	err := w.tryWrite(ctx, changes)
 	switch {
 	case err == nil:
-		w.known.applied(changes)
-		w.metrics.applied(changes, time.Since(start))
-		w.ack(ctx, messages(changes))
-	case retry || len(changes) == 1:
+	case waits(err):
 		w.refuse(ctx, messages(changes), err)
+	case len(changes) == 1:
+		w.refuse(ctx, messages(changes), w.blame(ctx, err))
 	default:
-		for i := range changes {
-			w.write(ctx, changes[i:i+1])
+		w.writeEach(ctx, changes)
+	}
+}
+
+// writeEach tries the changes one by one. An unknown failure is a change's own
+// where another one got through; where none did, it is the index's.
+func (w *writer) writeEach(ctx context.Context, changes []*change) {
+	failed := make(map[*change]error)
+	for _, c := range changes {
+		if err := w.tryWrite(ctx, []*change{c}); err != nil {
+			failed[c] = err
 		}
 	}
+	for c, err := range failed {
+		if errs.KindOf(err) == errs.Internal && len(failed) == len(changes) {
+			err = errs.New(errs.Unavailable, "the index took none of %d embeddings: %w", len(changes), err)
+		}
+		w.refuse(ctx, c.messages, err)
+	}
+}
+
+// blame decides whose fault an unknown failure of a single change is: the
+// index's, where it does not answer reads either.
+func (w *writer) blame(ctx context.Context, err error) error {
+	r, ok := w.index.(vecdb.Readier)
+	if !ok || errs.KindOf(err) != errs.Internal {
+		return err
+	}
+	if notReady := w.once(ctx, r.Ready); notReady != nil {
+		return errs.New(errs.Unavailable, "%w (%w)", err, notReady)
+	}
+	return err
+}
+
+// waits reports whether err is one that only time heals.
+func waits(err error) bool {
+	return errs.KindOf(err) == errs.Unavailable || errs.KindOf(err) == errs.Overloaded
+}
+
+// tryWrite makes the changes visible and acknowledges them.
+func (w *writer) tryWrite(ctx context.Context, changes []*change) error {
+	start := time.Now()
+	if err := w.persist(ctx, func(ctx context.Context) error { return w.put(ctx, changes) }); err != nil {
+		return err
+	}
+	w.known.applied(changes)
+	w.metrics.applied(changes, time.Since(start))
+	w.ack(ctx, messages(changes))
+	return nil
 }
 
 // put writes the changes and waits until every reader sees them. Repeating it
@@ -128,9 +167,9 @@ func (w *writer) put(ctx context.Context, changes []*change) error {
 
 // persist calls f until it succeeds, or fails for a reason that time does not
 // heal (a kind that is never retried, or bulkTries failures of unknown kind),
-// or patience or ctx ends.
+// or ctx ends.
 func (w *writer) persist(ctx context.Context, f func(context.Context) error) error {
-	unknown, deadline := 0, time.Now().Add(w.patience)
+	unknown := 0
 	for pause := firstPause; ; pause = min(2*pause, longestPause) {
 		err := w.once(ctx, f)
 		if err == nil {
@@ -144,9 +183,10 @@ func (w *writer) persist(ctx context.Context, f func(context.Context) error) err
 		switch {
 		case ctx.Err() != nil: // whatever the index made of that
 			return errs.New(errs.Unavailable, "the indexer is stopping: %w", err)
-		case !errs.PolicyOf(kind).Retry || unknown >= bulkTries || time.Now().After(deadline):
+		case !errs.PolicyOf(kind).Retry || unknown >= bulkTries:
 			return err
 		}
+		w.alive()
 		w.state.indexFails(err)
 		w.metrics.retries.Inc()
 		w.log.Warn("the index does not take the batch; trying again", "pause", pause, "error", err)
@@ -167,24 +207,34 @@ func (w *writer) once(ctx context.Context, f func(context.Context) error) error 
 // back to the stream.
 func (w *writer) refuse(ctx context.Context, failed []*bus.Message, reason error) {
 	w.metrics.embeddings.WithLabelValues(errs.KindOf(reason).String()).Add(float64(len(failed)))
-	w.log.Warn("embeddings not indexed", "count", len(failed), "first", failed[0].Subject, "sequence", failed[0].Sequence, "error", reason)
-	for _, m := range failed {
+	level := slog.LevelWarn
+	if ctx.Err() != nil {
+		level = slog.LevelInfo // given back at the end of the process, as it should be
+	}
+	w.log.Log(ctx, level, "embeddings not indexed", "count", len(failed), "first", failed[0].Subject, "sequence", failed[0].Sequence, "error", reason)
+	w.settle(ctx, failed, func(ctx context.Context, m *bus.Message) error { return m.Fail(ctx, reason) })
+}
+
+// ack settles messages whose effect is visible.
+func (w *writer) ack(ctx context.Context, done []*bus.Message) {
+	w.settle(ctx, done, func(ctx context.Context, m *bus.Message) error { return m.Ack(ctx) })
+}
+
+// settle answers each message, the end of ctx notwithstanding. One whose answer
+// fails is delivered again and found to be done; a line in the log says of all
+// together that there were some.
+func (w *writer) settle(ctx context.Context, all []*bus.Message, answer func(context.Context, *bus.Message) error) {
+	var first error
+	failed := 0
+	for _, m := range all {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTimeout)
-		if err := m.Fail(ctx, reason); err != nil {
-			w.log.Warn("embedding not settled", "subject", m.Subject, "sequence", m.Sequence, "error", err)
+		if err := answer(ctx, m); err != nil {
+			first = cmp.Or(first, fmt.Errorf("%s: %w", m.Subject, err))
+			failed++
 		}
 		cancel()
 	}
-}
-
-// ack settles messages whose effect is visible. One that fails is delivered
-// again and found to be done.
-func (w *writer) ack(ctx context.Context, done []*bus.Message) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTimeout)
-	defer cancel()
-	for _, m := range done {
-		if err := m.Ack(ctx); err != nil {
-			w.log.Warn("embedding not acknowledged", "subject", m.Subject, "sequence", m.Sequence, "error", err)
-		}
+	if failed > 0 {
+		w.log.Warn("embeddings not settled; they will come again", "count", failed, "of", len(all), "first", first)
 	}
 }

@@ -46,6 +46,9 @@ type ConsumerConfig struct {
 	// Fresh deletes the consumer first and starts at the beginning: for an
 	// index in this process's memory, which is empty at start.
 	Fresh bool
+	// Refill starts at the beginning where something was settled already: for
+	// an index that has been found empty, so that what it was given is lost.
+	Refill bool
 }
 
 const (
@@ -174,13 +177,18 @@ func (b *Bus) clear(ctx context.Context, cfg ConsumerConfig) error {
 	if errors.Is(err, jetstream.ErrConsumerNotFound) {
 		return nil
 	}
-	if err == nil && !cfg.Fresh && old.CachedInfo().Config.Metadata[markInMemory] == "" {
+	if err == nil && !cfg.outdated(old.CachedInfo()) {
 		return nil
 	}
 	if err == nil {
 		err = b.JS.DeleteConsumer(ctx, cfg.Stream, cfg.Durable)
 	}
 	return kinded(err, "start consumer %s at the beginning", cfg.Durable)
+}
+
+// outdated reports whether what a consumer has settled is not where c's worker writes.
+func (c ConsumerConfig) outdated(old *jetstream.ConsumerInfo) bool {
+	return c.Fresh || c.Refill && old.AckFloor.Consumer > 0 || old.Config.Metadata[markInMemory] != ""
 }
 
 // open binds to the consumer on the server, making it where needed.
@@ -276,6 +284,19 @@ func (c *Consumer) take(limit int) ([]*Message, error) {
 		c.wake() // another caller may be waiting
 	}
 	return batch, nil
+}
+
+// Alive says that the worker is at work though it settles nothing, because
+// what it depends on is away: everything held here counts as new, so that no
+// message is given up (MaxHold), and none is delivered again, however long it
+// takes. A worker that calls it and is stuck is stuck for good.
+func (c *Consumer) Alive() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	now := time.Now()
+	for _, m := range c.flight {
+		m.since = now
+	}
 }
 
 // wake leaves a token for Next.

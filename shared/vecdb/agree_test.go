@@ -68,7 +68,7 @@ func TestMilvusAgreesWithExact(t *testing.T) {
 func waitIndexLoaded(ctx context.Context, t testing.TB, m *Milvus) {
 	t.Helper()
 	for {
-		segments, err := m.client.GetQuerySegmentInfo(ctx, m.collection)
+		segments, err := connected(t, m).GetQuerySegmentInfo(ctx, m.collection)
 		if err != nil {
 			t.Fatal(err)
 		}

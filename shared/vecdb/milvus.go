@@ -2,6 +2,7 @@ package vecdb
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync/atomic"
 	"time"
@@ -20,10 +21,10 @@ import (
 // (5 s by its default) and in practice those older than its tick of 200 ms.
 // Barrier closes the gap; it costs up to two ticks and never stands in a read.
 type Milvus struct {
-	client     *client.GrpcClient
 	cfg        MilvusConfig
 	collection string
 	dim        int
+	link       *link
 	unready    atomic.Int64 // Unix nanoseconds since when Ready fails; 0 while it succeeds
 }
 
@@ -33,60 +34,103 @@ const Alias = "videos"
 
 const collectionPrefix = Alias + "_"
 
-// OpenMilvus connects, creates the collection where it is missing, checks its
-// fields where it is not, and asks Milvus to load it. It does not wait for the
-// loading: Ready tells how far that is.
+// OpenMilvus opens the collection of a model, which is created where it is
+// missing, and checked and loaded where it is not. It does not wait for a
+// server that is away: the connecting goes on beside, Ready tells how far it
+// is, and calls fail as Unavailable with the reason meanwhile. Invalid where
+// the settings, or the fields of an existing collection, are not right.
 func OpenMilvus(ctx context.Context, cfg MilvusConfig, fingerprint string, dim int) (*Milvus, error) {
+	m, err := newMilvus(cfg, fingerprint)
+	if err != nil {
+		return nil, err
+	}
+	m.dim = dim
+	if m.link, err = openLink(ctx, cfg, m.prepare); err != nil {
+		return nil, err
+	}
+	return m, nil
+}
+
+// AttachMilvus opens a collection that exists, for operators: it creates
+// nothing, takes the dimension from the collection, and returns once the
+// collection answers or ctx ends. NotFound where there is no such collection.
+func AttachMilvus(ctx context.Context, cfg MilvusConfig, fingerprint string) (*Milvus, error) {
+	m, err := newMilvus(cfg, fingerprint)
+	if err != nil {
+		return nil, err
+	}
+	if m.link, err = openLink(ctx, cfg, m.attach); err != nil {
+		return nil, err
+	}
+	if err := m.WaitReady(ctx); err != nil {
+		return nil, errors.Join(err, m.Close())
+	}
+	return m, nil
+}
+
+func newMilvus(cfg MilvusConfig, fingerprint string) (*Milvus, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
 	if !validFingerprint.MatchString(fingerprint) {
 		return nil, errs.Field("fingerprint", "expected letters and digits, found %q", fingerprint)
 	}
-	ctx, cancel := context.WithTimeout(ctx, cfg.ConnectTimeout)
-	defer cancel()
-	c, err := dial(ctx, cfg)
-	if err != nil {
-		return nil, err
-	}
-	m := &Milvus{client: c, cfg: cfg, collection: collectionPrefix + fingerprint, dim: dim}
+	m := &Milvus{cfg: cfg, collection: collectionPrefix + fingerprint}
 	m.unready.Store(time.Now().UnixNano())
-	if err := m.prepare(ctx); err != nil {
-		_ = c.Close() // the first error says more
-		return nil, err
-	}
 	return m, nil
 }
 
 // prepare makes the collection exist, indexed, and loading.
-func (m *Milvus) prepare(ctx context.Context) error {
-	found, err := m.client.DescribeCollection(ctx, m.collection)
+func (m *Milvus) prepare(ctx context.Context, c *client.GrpcClient) error {
+	found, err := c.DescribeCollection(ctx, m.collection)
 	switch {
 	case isMissing(err):
-		err = m.create(ctx)
+		err = m.create(ctx, c)
 	case err == nil:
 		err = checkSchema(found.Schema, m.schema())
 	}
 	if err != nil {
 		return m.fail("open", err)
 	}
-	if err := m.index(ctx); err != nil {
+	if err := m.index(ctx, c); err != nil {
 		return m.fail("create the index of", err)
 	}
-	if err := m.client.LoadCollection(ctx, m.collection, true); err != nil {
+	return m.load(ctx, c)
+}
+
+// attach takes an existing collection as it is, and has it loading.
+func (m *Milvus) attach(ctx context.Context, c *client.GrpcClient) error {
+	found, err := c.DescribeCollection(ctx, m.collection)
+	if isMissing(err) {
+		return errs.New(errs.NotFound, "milvus at %s has no collection %s: has an indexer of that model run?", m.cfg.Address, m.collection)
+	}
+	if err != nil {
+		return m.fail("open", err)
+	}
+	if m.dim, err = dimOf(found.Schema); err != nil {
+		return m.fail("open", err)
+	}
+	if err := checkSchema(found.Schema, m.schema()); err != nil {
+		return m.fail("open", err)
+	}
+	return m.load(ctx, c)
+}
+
+func (m *Milvus) load(ctx context.Context, c *client.GrpcClient) error {
+	if err := c.LoadCollection(ctx, m.collection, true); err != nil {
 		return m.fail("load", err)
 	}
 	return nil
 }
 
-func (m *Milvus) create(ctx context.Context) error {
-	err := m.client.CreateCollection(ctx, m.schema(), entity.DefaultShardNumber,
+func (m *Milvus) create(ctx context.Context, c *client.GrpcClient) error {
+	err := c.CreateCollection(ctx, m.schema(), entity.DefaultShardNumber,
 		client.WithConsistencyLevel(entity.ClBounded))
 	if err == nil {
 		return nil
 	}
 	// Another process may have created it at the same time.
-	if found, again := m.client.DescribeCollection(ctx, m.collection); again == nil {
+	if found, again := c.DescribeCollection(ctx, m.collection); again == nil {
 		return checkSchema(found.Schema, m.schema())
 	}
 	return err
@@ -94,8 +138,8 @@ func (m *Milvus) create(ctx context.Context) error {
 
 // index asks for the vector index. Milvus takes the same request twice; one
 // with other parameters than an existing index is left to the operator.
-func (m *Milvus) index(ctx context.Context) error {
-	existing, err := m.client.DescribeIndex(ctx, m.collection, fieldEmbedding)
+func (m *Milvus) index(ctx context.Context, c *client.GrpcClient) error {
+	existing, err := c.DescribeIndex(ctx, m.collection, fieldEmbedding)
 	if err == nil && len(existing) > 0 {
 		return nil
 	}
@@ -103,7 +147,7 @@ func (m *Milvus) index(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return m.client.CreateIndex(ctx, m.collection, fieldEmbedding, params, true)
+	return c.CreateIndex(ctx, m.collection, fieldEmbedding, params, true)
 }
 
 // Ready implements Readier: it returns nil once the collection answers, else
@@ -121,7 +165,9 @@ func (m *Milvus) Ready(ctx context.Context) error {
 	m.unready.CompareAndSwap(0, now.UnixNano())
 	age := now.Sub(time.Unix(0, m.unready.Load())).Round(time.Second)
 	state := "its loading state is unknown"
-	if percent, progressErr := m.progress(ctx); progressErr == nil {
+	if isMissing(err) {
+		state = "it is gone (an indexer that starts makes it again and fills it from EMBEDDINGS)"
+	} else if percent, progressErr := m.progress(ctx); progressErr == nil {
 		state = fmt.Sprintf("it is %d %% loaded", percent)
 	}
 	return errs.New(errs.Unavailable, "milvus collection %s at %s does not answer for %s, %s: %w",
@@ -152,7 +198,11 @@ func pause(ctx context.Context) error {
 // progress is how much of the collection is loaded, in percent. The SDK's own
 // call drops the server's status.
 func (m *Milvus) progress(ctx context.Context) (int64, error) {
-	resp, err := m.client.Service.GetLoadingProgress(ctx,
+	c, err := m.link.client()
+	if err != nil {
+		return 0, err
+	}
+	resp, err := c.Service.GetLoadingProgress(ctx,
 		&milvuspb.GetLoadingProgressRequest{CollectionName: m.collection})
 	if err != nil {
 		return 0, err
@@ -164,7 +214,7 @@ func (m *Milvus) progress(ctx context.Context) (int64, error) {
 func (m *Milvus) Collection() string { return m.collection }
 
 // Close implements Index.
-func (m *Milvus) Close() error { return m.client.Close() }
+func (m *Milvus) Close() error { return m.link.close() }
 
 // deadline bounds one call.
 func (m *Milvus) deadline(ctx context.Context) (context.Context, context.CancelFunc) {

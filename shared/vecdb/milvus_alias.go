@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/milvus-io/milvus-proto/go-api/v2/commonpb"
+	"github.com/milvus-io/milvus-sdk-go/v2/client"
 
 	"videosim/shared/errs"
 )
@@ -26,7 +27,11 @@ func (m *Milvus) Collections(ctx context.Context) ([]Collection, error) {
 	if err != nil {
 		return nil, err
 	}
-	all, err := m.client.ListCollections(ctx)
+	c, err := m.link.client()
+	if err != nil {
+		return nil, err
+	}
+	all, err := c.ListCollections(ctx)
 	if err != nil {
 		return nil, m.fail("list collections beside", err)
 	}
@@ -45,7 +50,11 @@ func (m *Milvus) Collections(ctx context.Context) ([]Collection, error) {
 func (m *Milvus) Promoted(ctx context.Context) (string, error) {
 	ctx, cancel := m.deadline(ctx)
 	defer cancel()
-	found, err := m.client.DescribeCollection(ctx, Alias)
+	c, err := m.link.client()
+	if err != nil {
+		return "", err
+	}
+	found, err := c.DescribeCollection(ctx, Alias)
 	if isMissing(err) {
 		return "", nil
 	}
@@ -67,10 +76,13 @@ func (m *Milvus) Promote(ctx context.Context) (previous string, err error) {
 	}
 	ctx, cancel := m.deadline(ctx)
 	defer cancel()
-	if previous == "" {
-		err = m.client.CreateAlias(ctx, m.collection, Alias)
-	} else {
-		err = m.client.AlterAlias(ctx, m.collection, Alias)
+	c, err := m.link.client()
+	switch {
+	case err != nil:
+	case previous == "":
+		err = c.CreateAlias(ctx, m.collection, Alias)
+	default:
+		err = c.AlterAlias(ctx, m.collection, Alias)
 	}
 	if err != nil {
 		return "", m.fail("point the alias to", err)
@@ -95,9 +107,13 @@ func (m *Milvus) Drop(ctx context.Context, fingerprint string) error {
 	case name == m.collection:
 		return errs.Field("fingerprint", "%s is in use by this process", name)
 	}
+	c, err := m.link.client()
+	if err != nil {
+		return err
+	}
 	ctx, cancel := m.deadline(ctx)
 	defer cancel()
-	if err := m.client.DropCollection(ctx, name); err != nil {
+	if err := c.DropCollection(ctx, name); err != nil {
 		return milvusError("milvus at "+m.cfg.Address+": drop "+name, err)
 	}
 	return nil
@@ -107,15 +123,19 @@ func (m *Milvus) Drop(ctx context.Context, fingerprint string) error {
 // its index covers it. Searches are correct before, and faster after; a bulk
 // load ends with it. It takes seconds to minutes: ctx is its only deadline.
 func (m *Milvus) Settle(ctx context.Context) error {
-	if err := m.client.Flush(ctx, m.collection, false); err != nil {
+	c, err := m.link.client()
+	if err != nil {
+		return err
+	}
+	if err := c.Flush(ctx, m.collection, false); err != nil {
 		return m.fail("flush", err)
 	}
-	return m.waitIndexed(ctx)
+	return m.waitIndexed(ctx, c)
 }
 
-func (m *Milvus) waitIndexed(ctx context.Context) error {
+func (m *Milvus) waitIndexed(ctx context.Context, c *client.GrpcClient) error {
 	for {
-		state, err := m.client.GetIndexState(ctx, m.collection, fieldEmbedding)
+		state, err := c.GetIndexState(ctx, m.collection, fieldEmbedding)
 		switch {
 		case err != nil:
 			return m.fail("read the index state of", err)

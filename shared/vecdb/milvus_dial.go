@@ -12,7 +12,10 @@ import (
 	"github.com/milvus-io/milvus-proto/go-api/v2/commonpb"
 	"github.com/milvus-io/milvus-sdk-go/v2/client"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/connectivity"
 	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/status"
 
 	"videosim/shared/errs"
 )
@@ -21,7 +24,8 @@ import (
 // keeps the reason to itself, so the error lists what usually is.
 func dial(ctx context.Context, cfg MilvusConfig) (*client.GrpcClient, error) {
 	options := slices.Clone(client.DefaultGrpcOpts) // setting DialOptions drops them
-	options = append(options, grpc.WithChainUnaryInterceptor(statusToError))
+	// Outermost, so before the SDK's own repetitions.
+	options = append(options, grpc.WithChainUnaryInterceptor(failFast, statusToError))
 	if cfg.TLS.used() {
 		tlsConfig, err := cfg.TLS.load()
 		if err != nil {
@@ -29,6 +33,8 @@ func dial(ctx context.Context, cfg MilvusConfig) (*client.GrpcClient, error) {
 		}
 		options = append(options, grpc.WithTransportCredentials(credentials.NewTLS(tlsConfig)))
 	}
+	ctx, cancel := context.WithTimeout(ctx, cfg.ConnectTimeout)
+	defer cancel()
 	c, err := client.NewClient(ctx, client.Config{
 		Address: cfg.Address, Username: cfg.User, Password: cfg.Password, DialOptions: options,
 	})
@@ -87,22 +93,32 @@ type statusError struct {
 
 func (e *statusError) Error() string { return fmt.Sprintf("%s (code %d)", e.reason, e.code) }
 
+// failFast refuses a call while the connection is known to be broken. Without
+// it every call, and so every caller of ours, would hang until its deadline.
+// gRPC keeps trying to connect by itself, every 3 s at the least.
+func failFast(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+	if cc.GetState() == connectivity.TransientFailure {
+		return status.Error(codes.Unavailable, "no connection to the server, trying again")
+	}
+	return invoke(ctx, method, req, reply, cc, opts...)
+}
+
 // statusToError turns a status inside an answer into an error before the SDK
 // sees it: the SDK would keep the text and drop the code.
 func statusToError(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
 	if err := invoke(ctx, method, req, reply, cc, opts...); err != nil {
 		return err
 	}
-	var status *commonpb.Status
+	var found *commonpb.Status
 	switch r := reply.(type) {
 	case *commonpb.Status:
-		status = r
+		found = r
 	case interface{ GetStatus() *commonpb.Status }:
-		status = r.GetStatus()
+		found = r.GetStatus()
 	}
-	legacy := status.GetErrorCode() //lint:ignore SA1019 servers of 2.3 fill only this code for some errors
-	if status.GetCode() == 0 && legacy == commonpb.ErrorCode_Success {
+	legacy := found.GetErrorCode() //lint:ignore SA1019 servers of 2.3 fill only this code for some errors
+	if found.GetCode() == 0 && legacy == commonpb.ErrorCode_Success {
 		return nil
 	}
-	return &statusError{code: status.GetCode(), legacy: legacy, reason: status.GetReason()}
+	return &statusError{code: found.GetCode(), legacy: legacy, reason: found.GetReason()}
 }

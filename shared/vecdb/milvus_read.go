@@ -34,9 +34,13 @@ func (m *Milvus) search(ctx context.Context, q *Query, fields []string) ([]Hit, 
 	if err != nil {
 		return nil, err
 	}
+	c, err := m.link.client()
+	if err != nil {
+		return nil, err
+	}
 	ctx, cancel := m.deadline(ctx)
 	defer cancel()
-	results, err := m.client.Search(ctx, m.collection, nil, expression(&q.Filter), fields,
+	results, err := c.Search(ctx, m.collection, nil, expression(&q.Filter), fields,
 		[]entity.Vector{entity.FloatVector(q.Vector)}, fieldEmbedding, entity.IP, q.K, params,
 		client.WithSearchQueryConsistencyLevel(entity.ClBounded))
 	if err != nil {
@@ -185,7 +189,11 @@ func (m *Milvus) Barrier(ctx context.Context) error {
 }
 
 func (m *Milvus) query(ctx context.Context, expr string, fields []string, level entity.ConsistencyLevel) (client.ResultSet, error) {
-	columns, err := m.client.Query(ctx, m.collection, nil, expr, fields, client.WithSearchQueryConsistencyLevel(level))
+	c, err := m.link.client()
+	if err != nil {
+		return nil, err
+	}
+	columns, err := c.Query(ctx, m.collection, nil, expr, fields, client.WithSearchQueryConsistencyLevel(level))
 	if err != nil {
 		return nil, m.fail("query", err)
 	}

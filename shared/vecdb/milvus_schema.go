@@ -2,6 +2,7 @@ package vecdb
 
 import (
 	"fmt"
+	"strconv"
 
 	"github.com/milvus-io/milvus-sdk-go/v2/entity"
 
@@ -37,6 +38,16 @@ func (m *Milvus) schema() *entity.Schema {
 		WithField(field(fieldPublishedAt, entity.FieldTypeInt64)).
 		WithField(field(fieldThumbnailURL, entity.FieldTypeVarChar).WithMaxLength(MaxThumbnailBytes)).
 		WithField(field(fieldSequence, entity.FieldTypeInt64))
+}
+
+// dimOf is how many numbers the embeddings of an existing collection have.
+func dimOf(s *entity.Schema) (int, error) {
+	for _, f := range s.Fields {
+		if f.Name == fieldEmbedding {
+			return strconv.Atoi(f.TypeParams[entity.TypeParamDim])
+		}
+	}
+	return 0, errs.New(errs.Invalid, "it has no field %s", fieldEmbedding)
 }
 
 // checkSchema compares an existing collection with what this version writes.

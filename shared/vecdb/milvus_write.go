@@ -42,10 +42,14 @@ func (m *Milvus) requestRows(records []Record) int {
 }
 
 func (m *Milvus) upsert(ctx context.Context, records []Record) error {
+	c, err := m.link.client()
+	if err != nil {
+		return err
+	}
 	ctx, cancel := m.deadline(ctx)
 	defer cancel()
 	// Never an insert: Milvus would keep two rows of one id.
-	if _, err := m.client.Upsert(ctx, m.collection, "", columnsOf(records, m.dim)...); err != nil {
+	if _, err := c.Upsert(ctx, m.collection, "", columnsOf(records, m.dim)...); err != nil {
 		return m.fail("upsert into", err)
 	}
 	return nil
@@ -65,9 +69,13 @@ func (m *Milvus) Delete(ctx context.Context, ids []string) error {
 }
 
 func (m *Milvus) remove(ctx context.Context, ids []string) error {
+	c, err := m.link.client()
+	if err != nil {
+		return err
+	}
 	ctx, cancel := m.deadline(ctx)
 	defer cancel()
-	if err := m.client.Delete(ctx, m.collection, "", inIDs(ids)); err != nil {
+	if err := c.Delete(ctx, m.collection, "", inIDs(ids)); err != nil {
 		return m.fail("delete from", err)
 	}
 	return nil
