@@ -17,7 +17,10 @@
 //     everything else becomes a dead letter with a reason, and alone: its
 //     neighbours in a batch are written.
 //   - While the index does not answer, the batch in hand is kept and tried again,
-//     in order; readiness names the error.
+//     in order, and nothing is pulled at a start: an outage, however long, makes
+//     no dead letter. Readiness names the error.
+//   - An index that is found empty, because its server has lost its data, is
+//     filled again from the beginning of the stream.
 //
 // There is one writer a collection. For Milvus that is the one pinned consumer,
 // with the others as hot standby; the exact index belongs to its process and is

@@ -17,7 +17,9 @@ import (
 const (
 	settleTimeout = 10 * time.Second // one acknowledgement
 	firstPause    = 100 * time.Millisecond
-	longestPause  = 10 * time.Second
+	longestPause  = 2 * time.Second // what an outage lasts longer here than at its source
+	// sayEvery is how often the log says that the index is still away.
+	sayEvery = 30 * time.Second
 	// bulkTries is how often a bulk write that fails for an unknown reason is
 	// repeated before the records are tried one by one.
 	bulkTries = 3
@@ -169,7 +171,7 @@ func (w *writer) put(ctx context.Context, changes []*change) error {
 // heal (a kind that is never retried, or bulkTries failures of unknown kind),
 // or ctx ends.
 func (w *writer) persist(ctx context.Context, f func(context.Context) error) error {
-	unknown := 0
+	unknown, said := 0, time.Time{}
 	for pause := firstPause; ; pause = min(2*pause, longestPause) {
 		err := w.once(ctx, f)
 		if err == nil {
@@ -189,7 +191,10 @@ func (w *writer) persist(ctx context.Context, f func(context.Context) error) err
 		w.alive()
 		w.state.indexFails(err)
 		w.metrics.retries.Inc()
-		w.log.Warn("the index does not take the batch; trying again", "pause", pause, "error", err)
+		if time.Since(said) > sayEvery {
+			w.log.Warn("the index does not take the batch; trying until it does", "error", err)
+			said = time.Now()
+		}
 		select {
 		case <-time.After(pause):
 		case <-ctx.Done():
