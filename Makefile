@@ -7,7 +7,7 @@ CGO       := trainer embedder
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 
-.PHONY: demo test build bench check race proto setup clean
+.PHONY: demo test build bench check check-python race proto setup clean
 
 demo: build ## the main job from nothing; serves until interrupted
 	bin/videosim demo --log-level warn $(DEMO_FLAGS)
@@ -31,6 +31,10 @@ check: setup ## linters, the race detector, known vulnerabilities
 	$(GO) run $(STATICCHECK) ./...
 	$(MAKE) race
 	$(GO) run $(GOVULNCHECK) ./...
+
+check-python: setup ## what only Python can judge: TensorBoard opens what training writes
+	deploy/setup.sh python
+	$(GO) test -count=1 -tags python -run 'TensorBoard' ./trainer
 
 race: setup ## the race detector on everything but the engine
 	$(GO) test -race -timeout 40m $$($(GO) list ./... | grep -v -e '/shared/torch$$')

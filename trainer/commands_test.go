@@ -4,7 +4,6 @@ import (
 	"archive/zip"
 	"bytes"
 	"context"
-	"encoding/json"
 	"io"
 	"math"
 	"net/http"
@@ -218,31 +217,6 @@ func TestPlainProgress(t *testing.T) {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("the progress does not say %q:\n%s", want, out.String())
 		}
-	}
-}
-
-func TestMetricsLeaveOutWhatJSONHasNoWordFor(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "metrics.jsonl")
-	log, err := openMetrics(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := log.write(metric{Event: "epoch", Spearman: finite(math.NaN()), Loss: finite(0)}); err != nil {
-		t.Fatal(err)
-	}
-	if err := log.Close(); err != nil {
-		t.Fatal(err)
-	}
-	data, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var line map[string]any
-	if err := json.Unmarshal(data, &line); err != nil {
-		t.Fatal(err)
-	}
-	if _, there := line["spearman"]; there || line["loss"] != 0.0 {
-		t.Errorf("line %s: want no spearman and loss 0", data)
 	}
 }
 

@@ -16,7 +16,8 @@
 //	bertadam.go   the optimiser and its schedule
 //	heldout.go    Spearman's coefficient on the held-out pairs
 //	calibrate.go  the last measurements, the calibration, the manifest
-//	metrics.go, progress.go  what a run says while it goes
+//	metrics.go    metrics.jsonl, and the same for TensorBoard (package tfevents)
+//	progress.go   what a person sees while it goes
 //
 // The other commands: synth.go, evaluate.go (gateway.go where a gateway
 // scores), export.go, inspect.go; embed.go is the inference that two of them

@@ -102,7 +102,7 @@ func (r *run) open() (err error) {
 	if err := os.MkdirAll(r.cfg.Work, 0o755); err != nil {
 		return fmt.Errorf("make the work folder: %w", err)
 	}
-	if r.metrics, err = openMetrics(filepath.Join(r.cfg.Work, "metrics.jsonl")); err != nil {
+	if r.metrics, err = openMetrics(r.cfg.Work, 0); err != nil {
 		return err
 	}
 	r.engine, err = torch.Start(torch.EngineConfig{Device: r.cfg.Device, Threads: r.cfg.Threads, Seed: r.cfg.Seed})
