@@ -59,7 +59,7 @@ func openCollator(b *bundle.Bundle) (*video.Collator, error) {
 	if err != nil {
 		return nil, err
 	}
-	tokenizer, err := text.New(vocab, text.Options{LiteralSpecialTokens: cfg.LiteralSpecialTokens})
+	tokenizer, err := text.New(vocab, cfg.TextOptions())
 	if err != nil {
 		return nil, fmt.Errorf("read the vocabulary: %w", err)
 	}

@@ -54,7 +54,7 @@ func (e *embedder) load(b *bundle.Bundle) error {
 		return err
 	}
 	cfg := e.ensemble.Config
-	tokenizer, err := text.New(vocab, text.Options{LiteralSpecialTokens: cfg.LiteralSpecialTokens})
+	tokenizer, err := text.New(vocab, cfg.TextOptions())
 	if err != nil {
 		return err
 	}

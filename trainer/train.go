@@ -95,7 +95,7 @@ func (r *run) open() (err error) {
 		return err
 	}
 	vocab := text.ChineseVocab()
-	if r.tokenizer, err = text.New(vocab, text.Options{LiteralSpecialTokens: r.model.LiteralSpecialTokens}); err != nil {
+	if r.tokenizer, err = text.New(vocab, r.model.TextOptions()); err != nil {
 		return err
 	}
 	r.collator = newCollator(r.tokenizer, r.model)

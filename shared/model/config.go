@@ -6,6 +6,7 @@ import (
 
 	"videosim/shared/errs"
 	"videosim/shared/nn"
+	"videosim/shared/text"
 	"videosim/shared/video"
 )
 
@@ -30,6 +31,24 @@ type Config struct {
 	// LiteralSpecialTokens says what "[SEP]" and its like typed into a title
 	// become: "ids", the special tokens, as in the reference; or "text".
 	LiteralSpecialTokens string `json:"literal_special_tokens" yaml:"literal_special_tokens"`
+	// Tokenizer is left out where it is that of the published checkpoints.
+	Tokenizer TokenizerConfig `json:"tokenizer,omitzero" yaml:"tokenizer,omitempty"`
+}
+
+// TokenizerConfig says how text is prepared before it is cut into tokens. The
+// zero value is uncased BERT's; package text explains the values.
+type TokenizerConfig struct {
+	Cased    bool   `json:"cased,omitempty" yaml:"cased,omitempty"`
+	Accents  string `json:"accents,omitempty" yaml:"accents,omitempty"`
+	WholeCJK bool   `json:"whole_cjk,omitempty" yaml:"whole_cjk,omitempty"`
+}
+
+// TextOptions are the options of the tokenizer that belongs to the models.
+func (c Config) TextOptions() text.Options {
+	return text.Options{
+		LiteralSpecialTokens: c.LiteralSpecialTokens,
+		Cased:                c.Tokenizer.Cased, Accents: c.Tokenizer.Accents, WholeCJK: c.Tokenizer.WholeCJK,
+	}
 }
 
 // TextConfig sizes the text encoders of both models; the cross-modal encoder
@@ -63,6 +82,9 @@ type CrossConfig struct {
 	Layers       int `json:"layers" yaml:"layers"`
 	Heads        int `json:"heads" yaml:"heads"`
 	Intermediate int `json:"intermediate" yaml:"intermediate"`
+	// MaxPosition is the length of its position table; 0 takes the text
+	// encoder's, as the reference does. A short text encoder needs more here.
+	MaxPosition int `json:"max_position,omitempty" yaml:"max_position,omitempty"`
 }
 
 // Preset returns a complete config by name: "base", the sizes of the published
@@ -184,11 +206,17 @@ func (c Config) validateTogether() error {
 		return errs.Field("text.type_vocab", "expected at least 2 (text and frames), found %d", c.Text.TypeVocab)
 	case c.LateTokens > c.Text.MaxPosition:
 		return errs.Field("late_tokens", "expected at most text.max_position %d, found %d", c.Text.MaxPosition, c.LateTokens)
-	case c.EarlyTokens+c.Frames > c.Text.MaxPosition:
-		return errs.Field("text.max_position", "expected at least early_tokens + frames = %d, found %d",
-			c.EarlyTokens+c.Frames, c.Text.MaxPosition)
-	case c.LiteralSpecialTokens != "ids" && c.LiteralSpecialTokens != "text":
+	case c.EarlyTokens > c.Text.MaxPosition:
+		return errs.Field("early_tokens", "expected at most text.max_position %d, found %d", c.Text.MaxPosition, c.EarlyTokens)
+	case c.Cross.MaxPosition < 0:
+		return errs.Field("cross.max_position", "expected 0 or more, found %d", c.Cross.MaxPosition)
+	case c.EarlyTokens+c.Frames > c.crossPositions():
+		return errs.Field("text.max_position", "expected at least early_tokens + frames = %d here or in cross.max_position, found %d",
+			c.EarlyTokens+c.Frames, c.crossPositions())
+	case c.LiteralSpecialTokens != text.LiteralIDs && c.LiteralSpecialTokens != text.LiteralText:
 		return errs.Field("literal_special_tokens", "expected ids or text, found %q", c.LiteralSpecialTokens)
+	case c.Tokenizer.Accents != text.AccentsByCase && c.Tokenizer.Accents != text.AccentsStrip && c.Tokenizer.Accents != text.AccentsKeep:
+		return errs.Field("tokenizer.accents", "expected strip, keep or none, found %q", c.Tokenizer.Accents)
 	}
 	return nil
 }
@@ -209,11 +237,19 @@ func (t TextConfig) bert() nn.BERTConfig {
 	}
 }
 
+func (c Config) crossPositions() int {
+	if c.Cross.MaxPosition > 0 {
+		return c.Cross.MaxPosition
+	}
+	return c.Text.MaxPosition
+}
+
 // cross is the cross-modal encoder: as wide as the text encoder, with tables
-// of the same sizes.
+// of the same sizes unless the config says otherwise.
 func (c Config) cross() nn.BERTConfig {
 	b := c.Text.bert()
 	b.Layers, b.Heads, b.Intermediate = c.Cross.Layers, c.Cross.Heads, c.Cross.Intermediate
+	b.MaxPosition = c.crossPositions()
 	return b
 }
 

@@ -3,11 +3,13 @@ package model
 import (
 	"encoding/json"
 	"reflect"
+	"strings"
 	"testing"
 
 	"go.yaml.in/yaml/v3"
 
 	"videosim/shared/errs"
+	"videosim/shared/text"
 )
 
 func preset(t testing.TB, name string) Config {
@@ -50,7 +52,9 @@ func TestEveryKeyIsTheSameInJSONAndYAML(t *testing.T) {
 	walk = func(typ reflect.Type) {
 		for i := range typ.NumField() {
 			f := typ.Field(i)
-			if j, y := f.Tag.Get("json"), f.Tag.Get("yaml"); j == "" || j != y {
+			j, _, _ := strings.Cut(f.Tag.Get("json"), ",") // the ways to leave out a zero differ
+			y, _, _ := strings.Cut(f.Tag.Get("yaml"), ",")
+			if j == "" || j != y {
 				t.Errorf("%s.%s: json %q, yaml %q", typ.Name(), f.Name, j, y)
 			}
 			if f.Type.Kind() == reflect.Struct {
@@ -75,6 +79,9 @@ func TestValidateNamesTheField(t *testing.T) {
 		"cross.layers":           func(c *Config) { c.Cross.Layers = 0 },
 		"tags":                   func(c *Config) { c.Tags = 0 },
 		"embedding":              func(c *Config) { c.Embedding = 0 },
+		"early_tokens":           func(c *Config) { c.EarlyTokens, c.Cross.MaxPosition = 513, 1000 },
+		"cross.max_position":     func(c *Config) { c.Cross.MaxPosition = -1 },
+		"tokenizer.accents":      func(c *Config) { c.Tokenizer.Accents = "some" },
 		"late_tokens":            func(c *Config) { c.LateTokens = 513 },
 		"literal_special_tokens": func(c *Config) { c.LiteralSpecialTokens = "" },
 	} {
@@ -91,5 +98,39 @@ func TestParseConfigRefuses(t *testing.T) {
 		if _, err := ParseConfig([]byte(data)); errs.KindOf(err) != errs.Invalid {
 			t.Errorf("%q: got %v, want Invalid", data, err)
 		}
+	}
+}
+
+// Bundles that know nothing of a setting keep their bytes, so their fingerprint.
+func TestSettingsAtTheirDefaultAreLeftOut(t *testing.T) {
+	for _, name := range []string{"base", "tiny"} {
+		c := preset(t, name)
+		data, err := json.Marshal(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, key := range []string{`"tokenizer"`, `"max_position":0`} {
+			if strings.Contains(string(data), key) {
+				t.Errorf("%s: %s in %s", name, key, data)
+			}
+		}
+	}
+}
+
+func TestTextOptions(t *testing.T) {
+	c := preset(t, "tiny")
+	c.LiteralSpecialTokens = "ids"
+	c.Tokenizer = TokenizerConfig{Cased: true, Accents: "strip", WholeCJK: true}
+	data, err := json.Marshal(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	read, err := ParseConfig(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := text.Options{LiteralSpecialTokens: "ids", Cased: true, Accents: "strip", WholeCJK: true}
+	if got := read.TextOptions(); got != want {
+		t.Errorf("options %+v, want %+v", got, want)
 	}
 }

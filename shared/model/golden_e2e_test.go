@@ -29,7 +29,7 @@ func goldenVideos(t *testing.T) []video.Video {
 
 func goldenCollator(t *testing.T, cfg Config, padToLongest bool) *video.Collator {
 	t.Helper()
-	tok, err := text.New(testkit.GoldenFile(t, "vocab.txt"), text.Options{LiteralSpecialTokens: cfg.LiteralSpecialTokens})
+	tok, err := text.New(testkit.GoldenFile(t, "vocab.txt"), cfg.TextOptions())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -62,7 +62,7 @@ func halfValue(bits uint16) float32 {
 
 func collator(t testing.TB, cfg Config, padToLongest bool) *video.Collator {
 	t.Helper()
-	tok, err := text.New(text.ChineseVocab(), text.Options{LiteralSpecialTokens: cfg.LiteralSpecialTokens})
+	tok, err := text.New(text.ChineseVocab(), cfg.TextOptions())
 	if err != nil {
 		t.Fatal(err)
 	}

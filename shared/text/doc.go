@@ -3,8 +3,8 @@
 // The ids are those of Hugging Face's fast BERT tokenizer, which the published
 // weights were trained with. A text goes through
 //
-//	special.go    the five special tokens found literally in the text
-//	normalize.go  cleaning, blanks around CJK, accents, lower case
+//	special.go    the special tokens: by name in the vocabulary, literally in a text
+//	normalize.go  cleaning, blanks around CJK, accents, lower case; each as the Options say
 //	split.go      words: split at blanks, punctuation alone
 //	tokenizer.go  WordPiece, word by word; Encode
 //	pair.go       [CLS] title [SEP] speech text, cut to a length

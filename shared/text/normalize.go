@@ -7,32 +7,58 @@ import (
 	"golang.org/x/text/unicode/norm"
 )
 
-// normalize is BERT's normaliser in its order: clean, blanks around CJK, NFD
-// without marks, lower case. Invalid UTF-8 reads as U+FFFD, which cleaning drops.
-func normalize(s string) string {
-	s = norm.NFD.String(clean(s))
+// normalizer is BERT's: clean, blanks around CJK, NFD without marks, lower
+// case, in this order. Invalid UTF-8 reads as U+FFFD, which cleaning drops.
+type normalizer struct{ splitCJK, strip, lower bool }
+
+func (o Options) normalizer() normalizer {
+	return normalizer{
+		splitCJK: !o.WholeCJK,
+		strip:    o.Accents == AccentsStrip || o.Accents == AccentsByCase && !o.Cased,
+		lower:    !o.Cased,
+	}
+}
+
+func (n normalizer) apply(s string) string {
+	s = n.clean(s)
+	if n.strip {
+		s = norm.NFD.String(s)
+	}
+	if !n.strip && !n.lower {
+		return s
+	}
 	var b strings.Builder
 	b.Grow(len(s))
 	for _, r := range s {
-		if r < unicode.MaxASCII {
-			if 'A' <= r && r <= 'Z' {
-				r += 'a' - 'A'
-			}
-			b.WriteByte(byte(r))
-			continue
-		}
-		if !isMark(r) {
-			// One rune for one: the only lower case of more than one rune, that
-			// of İ, cannot arise once the dot has been taken off.
-			b.WriteRune(unicode.ToLower(r))
+		switch {
+		case n.strip && r > unicode.MaxASCII && isMark(r):
+		case n.lower:
+			writeLower(&b, r)
+		default:
+			b.WriteRune(r)
 		}
 	}
 	return b.String()
 }
 
-// clean drops what is not text, makes every white space a blank, and sets CJK
-// characters apart. The result is valid UTF-8.
-func clean(s string) string {
+// writeLower writes the lower case of r: one rune for one, but for İ, whose
+// dot NFD has taken off already where accents go.
+func writeLower(b *strings.Builder, r rune) {
+	switch {
+	case 'A' <= r && r <= 'Z':
+		b.WriteByte(byte(r + 'a' - 'A'))
+	case r < unicode.MaxASCII:
+		b.WriteByte(byte(r))
+	case r == 'İ':
+		b.WriteString("i\u0307")
+	default:
+		b.WriteRune(unicode.ToLower(r))
+	}
+}
+
+// clean drops what is not text, makes every white space a blank, and may set
+// CJK characters apart. The result is valid UTF-8.
+func (n normalizer) clean(s string) string {
 	var b strings.Builder
 	b.Grow(len(s) + len(s)/2)
 	for _, r := range s {
@@ -43,7 +69,7 @@ func clean(s string) string {
 			// Dropped before the test for white space: U+0085 is both.
 		case unicode.IsSpace(r):
 			b.WriteByte(' ')
-		case isCJK(r):
+		case n.splitCJK && isCJK(r):
 			b.WriteByte(' ')
 			b.WriteRune(r)
 			b.WriteByte(' ')

@@ -37,7 +37,8 @@ func (t *Tokenizer) Pair(first, second string, hasSecond bool, max int) Encoding
 
 // Put writes the row and its padding into slices of one length, which must be
 // at least len(e.IDs): ids and types are 0 in the padding, the mask is 1
-// for tokens and 0 for padding.
+// for tokens and 0 for padding. Models do not look at what the mask leaves out,
+// so 0 serves also where the vocabulary has [PAD] elsewhere.
 func (e Encoding) Put(ids, types, mask []int64) {
 	n := copy(ids, e.IDs)
 	copy(types, e.Types)

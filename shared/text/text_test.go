@@ -153,7 +153,6 @@ func TestNewRefuses(t *testing.T) {
 		"setting":     {good, "both"},
 		"no [UNK]":    {strings.ReplaceAll(good, "[UNK]", "unk"), ""},
 		"repeat":      {good + "\nabc", ""},
-		"pad not 0":   {"first\n" + good, ""},
 		"empty vocab": {"", ""},
 	} {
 		_, err := New([]byte(c.vocab), Options{LiteralSpecialTokens: c.literal})

@@ -22,50 +22,69 @@ const (
 // Longest word that WordPiece looks at, in characters; a longer one is [UNK].
 const maxWordChars = 100
 
-// Options of a Tokenizer.
+// What becomes of accents and other combining marks.
+const (
+	// AccentsByCase drops them where letters lose their case, and keeps them
+	// where letters keep it, as BERT does unless told otherwise.
+	AccentsByCase = ""
+	AccentsStrip  = "strip"
+	AccentsKeep   = "keep"
+)
+
+// Options of a Tokenizer. The zero value is uncased BERT's, which the published
+// models use.
 type Options struct {
 	// LiteralSpecialTokens is LiteralIDs (also the meaning of "") or LiteralText.
 	LiteralSpecialTokens string
+	// Cased keeps upper-case letters (Hugging Face's do_lower_case: false).
+	Cased bool
+	// Accents is AccentsByCase, AccentsStrip or AccentsKeep (strip_accents: null,
+	// true, false).
+	Accents string
+	// WholeCJK does not set CJK characters apart (tokenize_chinese_chars: false).
+	WholeCJK bool
 }
 
 // Tokenizer maps text to ids. Make one with New.
 type Tokenizer struct {
 	model    wordpiece.WordPiece
 	size     int
-	special  map[string]int64
+	special  specials
 	literals bool // special tokens in a text become their ids
+	norm     normalizer
 }
 
 // New makes a tokenizer of a vocab.txt: one token a line, ids by line number
 // from 0. Errors are Invalid.
 func New(vocab []byte, opts Options) (*Tokenizer, error) {
-	var literals bool
-	switch opts.LiteralSpecialTokens {
-	case "", LiteralIDs:
-		literals = true
-	case LiteralText:
-	default:
-		return nil, errs.Field("literal_special_tokens", "expected %q or %q, found %q",
-			LiteralIDs, LiteralText, opts.LiteralSpecialTokens)
+	if err := opts.validate(); err != nil {
+		return nil, err
 	}
 	ids, err := parseVocab(vocab)
 	if err != nil {
 		return nil, err
 	}
-	special := make(map[string]int64, len(specialTokens))
-	for _, token := range specialTokens {
-		id, ok := ids[token]
-		if !ok {
-			return nil, errs.Field("vocabulary", "has no line %q", token)
-		}
-		special[token] = int64(id)
-	}
-	if special[padToken] != 0 {
-		return nil, errs.Field("vocabulary", "%s must be the first line: the text models read id 0 as padding", padToken)
+	special, err := findSpecials(ids)
+	if err != nil {
+		return nil, err
 	}
 	wp := wordpiece.NewWordPieceBuilder().Vocab(&ids).
 		UnkToken(unkToken).MaxInputCharsPerWord(maxWordChars).Build()
-	return &Tokenizer{model: wp, size: len(ids), special: special, literals: literals}, nil
+	return &Tokenizer{model: wp, size: len(ids), special: special, literals: opts.LiteralSpecialTokens != LiteralText, norm: opts.normalizer()}, nil
+}
+
+func (o Options) validate() error {
+	switch o.LiteralSpecialTokens {
+	case "", LiteralIDs, LiteralText:
+	default:
+		return errs.Field("literal_special_tokens", "expected %q or %q, found %q", LiteralIDs, LiteralText, o.LiteralSpecialTokens)
+	}
+	switch o.Accents {
+	case AccentsByCase, AccentsStrip, AccentsKeep:
+	default:
+		return errs.Field("accents", "expected %q, %q or none, found %q", AccentsStrip, AccentsKeep, o.Accents)
+	}
+	return nil
 }
 
 func parseVocab(vocab []byte) (model.Vocab, error) {
@@ -95,18 +114,18 @@ func (t *Tokenizer) encode(dst []int64, text string) []int64 {
 		return t.encodePlain(dst, text)
 	}
 	for {
-		at, token := nextSpecial(text)
+		at, token, id := t.special.next(text)
 		dst = t.encodePlain(dst, text[:at])
 		if token == "" {
 			return dst
 		}
-		dst = append(dst, t.special[token])
+		dst = append(dst, id)
 		text = text[at+len(token):]
 	}
 }
 
 func (t *Tokenizer) encodePlain(dst []int64, text string) []int64 {
-	words(normalize(text), func(word string) bool {
+	words(t.norm.apply(text), func(word string) bool {
 		pieces, err := t.model.Tokenize(word)
 		if err != nil {
 			// It fails only where the vocabulary lacks [UNK], which New refuses.
