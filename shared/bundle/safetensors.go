@@ -7,10 +7,8 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"os"
 	"slices"
 	"strings"
-	"syscall"
 
 	"videosim/shared/errs"
 )
@@ -90,7 +88,7 @@ type TensorFile struct {
 // every tensor inside the file, none overlapping, no byte unaccounted for.
 // A file that fails is errs.Corrupt; one that is not there errs.NotFound.
 func OpenSafetensors(path string) (*TensorFile, error) {
-	mapped, err := mapFile(path)
+	mapped, err := MapFile(path)
 	if err != nil {
 		return nil, err
 	}
@@ -100,29 +98,6 @@ func OpenSafetensors(path string) (*TensorFile, error) {
 		return nil, errs.New(errs.Corrupt, "%s: %w", path, err)
 	}
 	return f, nil
-}
-
-func mapFile(path string) ([]byte, error) {
-	file, err := os.Open(path)
-	if err != nil {
-		return nil, openError(err)
-	}
-	defer file.Close() // the mapping outlives the descriptor
-	info, err := file.Stat()
-	if err != nil {
-		return nil, err
-	}
-	if info.IsDir() {
-		return nil, errs.New(errs.Invalid, "%s: expected a safetensors file, found a folder", path)
-	}
-	if info.Size() < 8 {
-		return nil, errs.New(errs.Corrupt, "%s: expected a safetensors file of at least 8 bytes, found %d", path, info.Size())
-	}
-	mapped, err := syscall.Mmap(int(file.Fd()), 0, int(info.Size()), syscall.PROT_READ, syscall.MAP_SHARED)
-	if err != nil {
-		return nil, fmt.Errorf("map %s: %w", path, err)
-	}
-	return mapped, nil
 }
 
 func (f *TensorFile) parse() error {
@@ -231,7 +206,7 @@ func (f *TensorFile) Close() error {
 	}
 	mapped := f.mapped
 	f.mapped, f.tensors, f.byName = nil, nil, nil
-	return syscall.Munmap(mapped)
+	return Unmap(mapped)
 }
 
 // ReadSafetensors reads a whole file into memory, in file order. For large

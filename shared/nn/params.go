@@ -119,7 +119,7 @@ func (p *Params) Load(stored []bundle.NamedTensor) error {
 	for _, t := range stored {
 		byName[t.Name] = t
 	}
-	if err := p.compare(byName); err != nil {
+	if err := p.compare(stored); err != nil {
 		return err
 	}
 	for _, e := range p.all {
