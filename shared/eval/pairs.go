@@ -48,6 +48,7 @@ type PairReader struct {
 	lines  *bufio.Reader
 	limits PairLimits
 	line   int
+	ended  bool // nothing behind this line can be read
 }
 
 // NewPairReader reads from r as it comes; nothing but one line is kept.
@@ -66,10 +67,11 @@ func NewPairReader(r io.Reader, limits PairLimits) *PairReader {
 func (p *PairReader) Line() int { return p.line }
 
 // Next returns the next pair, and io.EOF after the last. A line that is no
-// pair is errs.Invalid and names line, field, what was expected and what was
-// found; reading may go on with the next line.
+// pair is errs.Invalid: its field names line and field, an errs.Mismatch in it
+// says what was expected and what was found, and reading may go on with the
+// next line. A file that is no UTF-8 text at all is one such error, the last.
 func (p *PairReader) Next() (Pair, error) {
-	for {
+	for !p.ended {
 		line, err := p.readLine()
 		if err != nil {
 			return Pair{}, err
@@ -78,11 +80,46 @@ func (p *PairReader) Next() (Pair, error) {
 			return p.parse(string(line))
 		}
 	}
+	return Pair{}, io.EOF
 }
 
-var byteOrderMark = []byte("\xef\xbb\xbf")
+const byteOrderMark = "\xef\xbb\xbf"
+
+// foreign are the first bytes of files that people take for text.
+var foreign = []struct{ start, name string }{
+	{"\xff\xfe\x00\x00", "UTF-32"},
+	{"\x00\x00\xfe\xff", "UTF-32"},
+	{"\xff\xfe", "UTF-16"},
+	{"\xfe\xff", "UTF-16"},
+	{"\x1f\x8b", "a gzip archive"},
+	{"PK\x03\x04", "a zip archive or a spreadsheet"},
+}
+
+// open looks at the first bytes of the file.
+func (p *PairReader) open() error {
+	start, err := p.lines.Peek(4)
+	if len(start) == 0 {
+		return err
+	}
+	for _, f := range foreign {
+		if bytes.HasPrefix(start, []byte(f.start)) {
+			p.line, p.ended = 1, true
+			return p.unlike("", "UTF-8 text", f.name)
+		}
+	}
+	if bytes.HasPrefix(start, []byte(byteOrderMark)) {
+		_, err = p.lines.Discard(len(byteOrderMark))
+		return err
+	}
+	return nil
+}
 
 func (p *PairReader) readLine() ([]byte, error) {
+	if p.line == 0 {
+		if err := p.open(); err != nil {
+			return nil, err
+		}
+	}
 	line, err := p.lines.ReadSlice('\n')
 	if errors.Is(err, bufio.ErrBufferFull) {
 		p.line++
@@ -91,9 +128,7 @@ func (p *PairReader) readLine() ([]byte, error) {
 	if err != nil && (err != io.EOF || len(line) == 0) {
 		return nil, err
 	}
-	if p.line++; p.line == 1 {
-		line = bytes.TrimPrefix(line, byteOrderMark)
-	}
+	p.line++
 	line = bytes.TrimSuffix(bytes.TrimSuffix(line, []byte("\n")), []byte("\r"))
 	if len(line) > p.limits.MaxLineBytes {
 		return nil, p.tooLong(nil)
@@ -118,23 +153,25 @@ func (p *PairReader) tooLong(readErr error) error {
 	if readErr != nil {
 		return readErr
 	}
-	return errs.Field(fmt.Sprintf("line %d", p.line), "expected at most %d bytes, found a longer line", p.limits.MaxLineBytes)
+	return p.unlike("", fmt.Sprintf("at most %d bytes", p.limits.MaxLineBytes), "a longer line")
 }
 
 func (p *PairReader) parse(line string) (Pair, error) {
+	if at := strings.IndexAny(line, "\x00\r"); at >= 0 {
+		return Pair{}, p.unlike("", "text in UTF-8 with lines that end in \\n or \\r\\n", fmt.Sprintf("byte %q in %s", line[at:at+1], found(line)))
+	}
 	fields := strings.Split(line, "\t")
 	if len(fields) < 2 || len(fields) > 3 || (p.limits.NeedLabel && len(fields) != 3) {
 		expected := "id, id and an optional label"
 		if p.limits.NeedLabel {
 			expected = "id, id and label"
 		}
-		return Pair{}, errs.Field(fmt.Sprintf("line %d", p.line),
-			"expected %s separated by tabs, found %d fields in %s", expected, len(fields), found(line))
+		return Pair{}, p.unlike("", expected+" separated by tabs", fmt.Sprintf("%d fields in %s", len(fields), found(line)))
 	}
 	pair := Pair{A: fields[0], B: fields[1]}
 	for i, id := range fields[:2] {
 		if id == "" || len(id) > maxIDBytes || !utf8.ValidString(id) {
-			return Pair{}, p.field(fmt.Sprintf("id %d", i+1), fmt.Sprintf("1 to %d bytes of UTF-8", maxIDBytes), id)
+			return Pair{}, p.unlike(fmt.Sprintf("id %d", i+1), fmt.Sprintf("1 to %d bytes of UTF-8", maxIDBytes), found(id))
 		}
 	}
 	if len(fields) == 2 {
@@ -142,14 +179,20 @@ func (p *PairReader) parse(line string) (Pair, error) {
 	}
 	label, ok := parseLabel(fields[2])
 	if !ok {
-		return Pair{}, p.field("label", "a number from 0 to 1", fields[2])
+		return Pair{}, p.unlike("label", "a number from 0 to 1", found(fields[2]))
 	}
 	pair.Label, pair.HasLabel = label, true
 	return pair, nil
 }
 
-func (p *PairReader) field(name, expected, value string) error {
-	return errs.Field(fmt.Sprintf("line %d, %s", p.line, name), "expected %s, found %s", expected, found(value))
+// unlike is an error about a field of the line, or about the whole line where
+// field is "".
+func (p *PairReader) unlike(field, expected, found string) error {
+	place := fmt.Sprintf("line %d", p.line)
+	if field != "" {
+		place += ", " + field
+	}
+	return errs.Unlike(errs.Invalid, place, expected, found)
 }
 
 // parseLabel accepts decimal notation only: strconv alone would also take
@@ -184,7 +227,7 @@ func ReadPairs(r io.Reader, limits PairLimits) ([]Pair, error) {
 			return nil, err
 		}
 		if len(pairs) == reader.limits.MaxPairs {
-			return nil, errs.Field(fmt.Sprintf("line %d", reader.line), "expected at most %d pairs, found more", reader.limits.MaxPairs)
+			return nil, reader.unlike("", fmt.Sprintf("at most %d pairs", reader.limits.MaxPairs), "more")
 		}
 		pairs = append(pairs, pair)
 	}

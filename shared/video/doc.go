@@ -4,7 +4,9 @@
 //
 //	video.go     Video, and Frames in the three encodings that producers send
 //	tfrecord.go  the record framing: Reader, Writer
-//	indexed.go   the same file by record number
+//	indexed.go   a sound file by record number
+//	scan.go      a file that may be damaged, read through once; recordfile.go
+//	             reads a record again by the place that the scan has told
 //	example.go   tf.Example in the challenge's schema: ParseExample, AppendExample
 //	wire.go      tf.Example's protobuf, by hand
 //	folder.go    a data folder: pointwise/, pairwise/, label.tsv, tag_list.txt

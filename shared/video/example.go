@@ -2,6 +2,8 @@ package video
 
 import (
 	"bytes"
+	"fmt"
+	"strconv"
 	"unicode/utf8"
 
 	"google.golang.org/protobuf/encoding/protowire"
@@ -19,17 +21,65 @@ const (
 	keyCategory = "category_id"
 )
 
+// MaxIDBytes is the longest id: what the wire contract allows.
+const MaxIDBytes = 64
+
 // ParseExample reads a tf.Example in the challenge's schema. Keys that are
 // missing, or whose list is empty, leave the field empty, all but the id; keys
 // that it does not know are skipped. The video shares no memory with payload.
 //
-// Errors: Corrupt for bytes that are no Example, Invalid, with the key, for a
-// list of the wrong kind, text that is not UTF-8, or frames of unequal size.
+// Errors: Corrupt for bytes that are no Example; Invalid, with the key, for a
+// list of the wrong kind, an id that is not 1 to MaxIDBytes bytes, text that is
+// not UTF-8, or frames of unequal size. All carry an errs.Mismatch.
 func ParseExample(payload []byte) (Video, error) {
-	var v Video
-	err := eachFeature(payload, func(key string, value []byte) error {
+	var e example
+	if err := e.parse(payload); err != nil {
+		return Video{}, err
+	}
+	v := Video{ID: string(e.id), Title: string(e.title), ASRText: string(e.speech), CategoryID: e.category, TagIDs: e.tags}
+	if len(e.frames) > 0 {
+		v.Frames = Frames{Encoding: F16, Dim: len(e.frames[0]) / 2, Count: len(e.frames), Data: bytes.Join(e.frames, nil)}
+	}
+	return v, nil
+}
+
+// Outline is what a catalogue keeps of a video that it does not load.
+type Outline struct {
+	ID                  string
+	Frames, FrameDim    int // FrameDim is 0 without frames
+	Title, Speech, Tags bool
+}
+
+// OutlineExample reads a payload as ParseExample does, with the same errors,
+// and copies nothing of it but the id. It looks at every frame value, too: one
+// that is not finite is Invalid, as it is to a Collator.
+func OutlineExample(payload []byte) (Outline, error) {
+	var e example
+	if err := e.parse(payload); err != nil {
+		return Outline{}, err
+	}
+	o := Outline{ID: string(e.id), Frames: len(e.frames), Title: len(e.title) > 0, Speech: len(e.speech) > 0, Tags: len(e.tags) > 0}
+	for i, row := range e.frames {
+		o.FrameDim = len(row) / 2
+		if at := notFiniteHalf(row); at >= 0 {
+			return Outline{}, errs.Unlike(errs.Invalid, keyFrames, "finite numbers", fmt.Sprintf("NaN or infinity as value %d of frame %d", at, i))
+		}
+	}
+	return o, nil
+}
+
+// example is a parsed payload; its bytes alias the payload.
+type example struct {
+	id, title, speech []byte
+	category          int64
+	tags              []int64
+	frames            [][]byte // of equal size, an even number of bytes
+}
+
+func (e *example) parse(payload []byte) error {
+	err := eachFeature(payload, func(key, value []byte) error {
 		want := bytesList
-		switch key {
+		switch string(key) {
 		case keyTags, keyCategory:
 			want = int64List
 		case keyID, keyTitle, keyASRText, keyFrames:
@@ -41,65 +91,77 @@ func ParseExample(payload []byte) (Video, error) {
 			return err
 		}
 		if f.kind != want && f.kind != noList {
-			return errs.Field(key, "expected %s, found %s", want, f.kind)
+			return errs.Unlike(errs.Invalid, string(key), want.String(), f.kind.String())
 		}
-		return v.set(key, f)
+		return e.set(string(key), f)
 	})
 	if err != nil {
-		return Video{}, err
+		return err
 	}
-	if v.ID == "" {
-		return Video{}, errs.Field(keyID, "is missing or empty")
-	}
-	return v, nil
+	return checkID(e.id)
 }
 
-func (v *Video) set(key string, f feature) (err error) {
+func checkID(id []byte) error {
+	expected := fmt.Sprintf("1 to %d bytes of UTF-8", MaxIDBytes)
+	switch {
+	case len(id) == 0:
+		return errs.Unlike(errs.Invalid, keyID, expected, "none")
+	case len(id) > MaxIDBytes:
+		return errs.Unlike(errs.Invalid, keyID, expected, fmt.Sprintf("%d bytes", len(id)))
+	}
+	return nil
+}
+
+func (e *example) set(key string, f feature) (err error) {
 	switch key {
 	case keyID:
-		v.ID, err = firstText(key, f)
+		e.id, err = firstText(key, f)
 	case keyTitle:
-		v.Title, err = firstText(key, f)
+		e.title, err = firstText(key, f)
 	case keyASRText:
-		v.ASRText, err = firstText(key, f)
+		e.speech, err = firstText(key, f)
 	case keyTags:
-		v.TagIDs = f.ints
+		e.tags = f.ints
 	case keyCategory:
-		v.CategoryID = 0
+		e.category = 0
 		if len(f.ints) > 0 {
-			v.CategoryID = f.ints[0]
+			e.category = f.ints[0]
 		}
 	case keyFrames:
-		v.Frames, err = joinFrames(f.bytes)
+		e.frames, err = f.bytes, checkRows(f.bytes)
 	}
 	return err
 }
 
 // firstText is the first value of a list, which may have none.
-func firstText(key string, f feature) (string, error) {
+func firstText(key string, f feature) ([]byte, error) {
 	if len(f.bytes) == 0 {
-		return "", nil
+		return nil, nil
 	}
-	if !utf8.Valid(f.bytes[0]) {
-		return "", errs.Field(key, "is not UTF-8")
+	if text := f.bytes[0]; !utf8.Valid(text) {
+		return nil, errs.Unlike(errs.Invalid, key, "UTF-8", quote(text))
 	}
-	return string(f.bytes[0]), nil
+	return f.bytes[0], nil
 }
 
-func joinFrames(rows [][]byte) (Frames, error) {
-	if len(rows) == 0 {
-		return Frames{}, nil
+// quote shows at most 40 bytes of a text that may be anything.
+func quote(text []byte) string {
+	if len(text) <= 40 {
+		return strconv.Quote(string(text))
 	}
-	size := len(rows[0])
-	if size == 0 || size%2 != 0 {
-		return Frames{}, errs.Field(keyFrames, "frame 0 has %d bytes, expected a number of float16", size)
-	}
+	return fmt.Sprintf("%q… (%d bytes)", text[:40], len(text))
+}
+
+func checkRows(rows [][]byte) error {
 	for i, row := range rows {
-		if len(row) != size {
-			return Frames{}, errs.Field(keyFrames, "frame %d has %d bytes, frame 0 has %d", i, len(row), size)
+		switch size := len(rows[0]); {
+		case size == 0 || size%2 != 0:
+			return errs.Unlike(errs.Invalid, keyFrames, "a number of float16 in frame 0", fmt.Sprintf("%d bytes", size))
+		case len(row) != size:
+			return errs.Unlike(errs.Invalid, keyFrames, fmt.Sprintf("%d bytes in frame %d as in frame 0", size, i), fmt.Sprint(len(row)))
 		}
 	}
-	return Frames{Encoding: F16, Dim: size / 2, Count: len(rows), Data: bytes.Join(rows, nil)}, nil
+	return nil
 }
 
 // AppendExample appends v as a tf.Example in the challenge's schema to dst.

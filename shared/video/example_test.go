@@ -84,9 +84,9 @@ func TestExampleRefuses(t *testing.T) {
 		"frame of odd size":       {rawExample(id, rawFeature("frame_feature", 1, "abc")), errs.Invalid, "frame_feature"},
 		"empty frame":             {rawExample(id, rawFeature("frame_feature", 1, "")), errs.Invalid, "frame_feature"},
 		"frames of unequal size":  {rawExample(id, rawFeature("frame_feature", 1, "ab", "abcd")), errs.Invalid, "frame_feature"},
-		"no protobuf":             {[]byte("\xff\xff\xff"), errs.Corrupt, ""},
-		"length beyond the end":   {[]byte{0x0a, 0x7f, 1}, errs.Corrupt, ""},
-		"integers cut in the end": {rawExample(id, rawFeature("tag_id", 3, "\x80")), errs.Corrupt, ""},
+		"no protobuf":             {[]byte("\xff\xff\xff"), errs.Corrupt, "tf.Example"},
+		"length beyond the end":   {[]byte{0x0a, 0x7f, 1}, errs.Corrupt, "tf.Example"},
+		"integers cut in the end": {rawExample(id, rawFeature("tag_id", 3, "\x80")), errs.Corrupt, "tf.Example"},
 	} {
 		_, err := video.ParseExample(c.payload)
 		if err == nil || errs.KindOf(err) != c.kind || errs.FieldOf(err) != c.field {

@@ -67,69 +67,106 @@ func (s *Set) Close() error {
 	return errors.Join(failed...)
 }
 
-// Folder is a data folder of the challenge's form.
-type Folder struct {
+// Listing is what a data folder of the challenge's form has, nothing of it
+// opened.
+type Listing struct {
 	Dir       string
-	Pointwise *Set // pretraining: tags, no judgements; may be empty
-	Pairwise  *Set // the videos that label.tsv judges; may be empty
+	Pointwise []string // pointwise/*.tfrecords, sorted: for pretraining, tags without judgements
+	Pairwise  []string // pairwise/*.tfrecords, sorted: the videos that label.tsv judges
 	// LabelsPath is label.tsv, in the folder or, as the challenge had it, in
 	// pairwise/; "" without one.
 	LabelsPath string
-	Tags       *TagList // nil without a tag_list.txt
+	TagsPath   string // tag_list.txt; "" without one
 }
 
-// OpenFolder opens what a data folder has. A folder without any
-// .tfrecords file under pointwise/ and pairwise/ is NotFound.
-func OpenFolder(dir string) (*Folder, error) {
-	f := &Folder{Dir: dir, Pointwise: &Set{}, Pairwise: &Set{}}
-	if err := f.open(); err != nil {
-		return nil, errors.Join(fmt.Errorf("open data folder %s: %w", dir, err), f.Close())
+// ListFolder looks at a data folder. One without any .tfrecords file under
+// pointwise/ and pairwise/ is NotFound.
+func ListFolder(dir string) (*Listing, error) {
+	l := &Listing{Dir: dir}
+	var err error
+	if l.Pointwise, err = listPart(dir, "pointwise"); err != nil {
+		return nil, err
 	}
-	return f, nil
-}
-
-func (f *Folder) open() (err error) {
-	if f.Pointwise, err = openPart(f.Dir, "pointwise"); err != nil {
-		return err
+	if l.Pairwise, err = listPart(dir, "pairwise"); err != nil {
+		return nil, err
 	}
-	if f.Pairwise, err = openPart(f.Dir, "pairwise"); err != nil {
-		return err
-	}
-	if f.Pointwise.Len()+f.Pairwise.Len() == 0 {
-		return errs.New(errs.NotFound, "no records in pointwise/*.tfrecords and pairwise/*.tfrecords")
+	if len(l.Pointwise)+len(l.Pairwise) == 0 {
+		return nil, errs.New(errs.NotFound, "data folder %s: %w", dir, noRecords())
 	}
 	for _, name := range []string{"label.tsv", filepath.Join("pairwise", "label.tsv")} {
-		if path := filepath.Join(f.Dir, name); f.LabelsPath == "" && exists(path) {
-			f.LabelsPath = path
+		if path := filepath.Join(dir, name); l.LabelsPath == "" && exists(path) {
+			l.LabelsPath = path
 		}
 	}
-	if path := filepath.Join(f.Dir, "tag_list.txt"); exists(path) {
-		f.Tags, err = ReadTagList(path)
+	if path := filepath.Join(dir, "tag_list.txt"); exists(path) {
+		l.TagsPath = path
 	}
-	return err
+	return l, nil
 }
 
-func openPart(dir, part string) (*Set, error) {
+func noRecords() error {
+	return errs.New(errs.NotFound, "no records in pointwise/*.tfrecords and pairwise/*.tfrecords")
+}
+
+func listPart(dir, part string) ([]string, error) {
 	// Through a file system, so that a folder's own name is no pattern.
 	names, err := fs.Glob(os.DirFS(dir), part+"/*.tfrecords")
 	if err != nil {
-		return &Set{}, err
+		return nil, err
 	}
 	slices.Sort(names)
 	paths := make([]string, len(names))
 	for i, name := range names {
 		paths[i] = filepath.Join(dir, filepath.FromSlash(name))
 	}
-	set, err := OpenSet(paths...)
-	if err != nil {
-		return &Set{}, err
-	}
-	return set, nil
+	return paths, nil
 }
 
 func exists(path string) bool {
 	_, err := os.Stat(path)
 	return err == nil
+}
+
+// Folder is a data folder whose files are open and sound.
+type Folder struct {
+	*Listing
+	Pointwise *Set     // may be empty
+	Pairwise  *Set     // may be empty
+	Tags      *TagList // nil without a tag_list.txt
+}
+
+// OpenFolder opens what a data folder has. A folder without any record is
+// NotFound; a damaged file fails it.
+func OpenFolder(dir string) (*Folder, error) {
+	l, err := ListFolder(dir)
+	if err != nil {
+		return nil, err
+	}
+	f := &Folder{Listing: l, Pointwise: &Set{}, Pairwise: &Set{}}
+	if err := f.open(); err != nil {
+		return nil, errors.Join(fmt.Errorf("open data folder %s: %w", dir, err), f.Close())
+	}
+	return f, nil
+}
+
+func (f *Folder) open() error {
+	pointwise, err := OpenSet(f.Listing.Pointwise...)
+	if err != nil {
+		return err
+	}
+	f.Pointwise = pointwise
+	pairwise, err := OpenSet(f.Listing.Pairwise...)
+	if err != nil {
+		return err
+	}
+	f.Pairwise = pairwise
+	if f.Pointwise.Len()+f.Pairwise.Len() == 0 {
+		return noRecords()
+	}
+	if f.TagsPath != "" {
+		f.Tags, err = ReadTagList(f.TagsPath)
+	}
+	return err
 }
 
 // Close closes all files.

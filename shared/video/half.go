@@ -49,3 +49,24 @@ func (f Frames) floats(dst []float32, data []byte) int {
 	}
 	return -1
 }
+
+// notFiniteHalf returns the index of the first of the little-endian float16 in
+// row that is NaN or infinite, or -1. It tests four at once: a value's exponent
+// bits, flipped, are zero where it is not finite, and subtracting one from a
+// lane borrows from its top bit then, and only then, in the lowest such lane.
+func notFiniteHalf(row []byte) int {
+	const exponent, one, top = 0x7c007c007c007c00, 0x0001000100010001, 0x8000800080008000
+	i := 0
+	for ; i+8 <= len(row); i += 8 {
+		x := ^binary.LittleEndian.Uint64(row[i:]) & exponent
+		if (x-one)&^x&top != 0 {
+			break
+		}
+	}
+	for ; i+2 <= len(row); i += 2 {
+		if !halfFinite(binary.LittleEndian.Uint16(row[i:])) {
+			return i / 2
+		}
+	}
+	return -1
+}

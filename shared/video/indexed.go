@@ -3,6 +3,7 @@ package video
 import (
 	"bufio"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 )
@@ -42,7 +43,7 @@ func scanOffsets(f *os.File) ([]int64, error) {
 	for at.offset < info.Size() {
 		var header [headerBytes]byte
 		if _, err := io.ReadFull(r, header[:]); err != nil {
-			return nil, at.short("header", err)
+			return nil, at.short(partHeader, err)
 		}
 		length, err := at.payloadLength(header[:])
 		if err != nil {
@@ -50,7 +51,7 @@ func scanOffsets(f *os.File) ([]int64, error) {
 		}
 		end := at.offset + int64(headerBytes+length+footerBytes)
 		if end > info.Size() {
-			return nil, at.corrupt("the file ends inside the payload: %d bytes are missing", end-info.Size())
+			return nil, at.corrupt(partPayload, fmt.Sprintf("%d bytes", length), fmt.Sprintf("the end of the file after %d", info.Size()-at.offset-headerBytes))
 		}
 		if err := skip(f, r, end-at.offset-headerBytes, end); err != nil {
 			return nil, at.wrap(err)
@@ -93,7 +94,7 @@ func (x *Indexed) Record(i int) ([]byte, error) {
 	at := position{file: x.file.Name(), record: i, offset: x.offsets[i]}
 	whole := make([]byte, x.offsets[i+1]-x.offsets[i])
 	if _, err := x.file.ReadAt(whole, x.offsets[i]); err != nil {
-		return nil, at.short("record", err)
+		return nil, at.short(partPayload, err)
 	}
 	// The header was checked on opening; again, in case the file was replaced.
 	length, err := at.payloadLength(whole[:headerBytes])
@@ -101,7 +102,7 @@ func (x *Indexed) Record(i int) ([]byte, error) {
 		return nil, err
 	}
 	if length != len(whole)-headerBytes-footerBytes {
-		return nil, at.corrupt("the file changed since it was opened")
+		return nil, at.corrupt(partLength, fmt.Sprintf("%d as when the file was opened", len(whole)-headerBytes-footerBytes), fmt.Sprint(length))
 	}
 	return at.checkBody(whole[headerBytes:])
 }

@@ -30,34 +30,48 @@ func NewTagList(ids []int64) (*TagList, error) {
 	return &TagList{ids: sorted}, nil
 }
 
-// ReadTagList reads tag_list.txt: one id a line; blank lines are skipped.
+// ReadTagList reads tag_list.txt: one id a line, in any order; blank lines and
+// a byte order mark are passed over. It stops at the first line that is no id or
+// repeats one.
 func ReadTagList(path string) (*TagList, error) {
+	return ScanTagList(path, func(err error) error { return err })
+}
+
+// ScanTagList reads tag_list.txt and calls bad for every line that is no id or
+// repeats one: an Invalid error with the line in its field and an errs.Mismatch.
+// The line is left out, unless bad returns an error, which ends the reading.
+func ScanTagList(path string, bad func(error) error) (*TagList, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
 	var ids []int64
+	lineOf := make(map[int64]int)
 	lines := bufio.NewScanner(f)
 	for n := 1; lines.Scan(); n++ {
-		line := strings.TrimSpace(lines.Text())
+		line := strings.TrimSpace(strings.TrimPrefix(lines.Text(), "\ufeff"))
 		if line == "" {
 			continue
 		}
 		id, err := strconv.ParseInt(line, 10, 64)
-		if err != nil {
-			return nil, errs.Field("tag_list", "%s: line %d: expected a tag id, found %q", path, n, line)
+		first := lineOf[id]
+		if err == nil && first == 0 {
+			ids, lineOf[id] = append(ids, id), n
+			continue
 		}
-		ids = append(ids, id)
+		field, expected, found := fmt.Sprintf("line %d, tag id", n), "a whole number", quote([]byte(line))
+		if err == nil {
+			expected, found = "every id once", fmt.Sprintf("tag %d as in line %d", id, first)
+		}
+		if err := bad(errs.Unlike(errs.Invalid, field, expected, found)); err != nil {
+			return nil, fmt.Errorf("%s: %w", path, err)
+		}
 	}
 	if err := lines.Err(); err != nil {
 		return nil, fmt.Errorf("read tag list %s: %w", path, err)
 	}
-	list, err := NewTagList(ids)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
-	}
-	return list, nil
+	return NewTagList(ids)
 }
 
 // Len is the number of tags, and so of columns.

@@ -30,6 +30,23 @@ func maskedCRC(b []byte) uint32 {
 	return (c>>15 | c<<17) + 0xa282ead8
 }
 
+// RecordError is an error about one record of a file.
+type RecordError struct {
+	File   string
+	Record int   // counted from 0; -1 where it is not known
+	Offset int64 // of the record's first byte
+	Err    error
+}
+
+func (e *RecordError) Error() string {
+	if e.Record < 0 {
+		return fmt.Sprintf("%s: record at byte %d: %v", e.File, e.Offset, e.Err)
+	}
+	return fmt.Sprintf("%s: record %d at byte %d: %v", e.File, e.Record, e.Offset, e.Err)
+}
+
+func (e *RecordError) Unwrap() error { return e.Err }
+
 // position is where a record lies, for error messages.
 type position struct {
 	file   string
@@ -37,18 +54,26 @@ type position struct {
 	offset int64 // of the record's first byte
 }
 
-func (p position) corrupt(format string, args ...any) error {
-	return p.wrap(errs.New(errs.Corrupt, format, args...))
+func (p position) wrap(err error) error {
+	return &RecordError{File: p.file, Record: p.record, Offset: p.offset, Err: err}
 }
 
-func (p position) wrap(err error) error {
-	return fmt.Errorf("%s: record %d at byte %d: %w", p.file, p.record, p.offset, err)
+// corrupt is an error about a part of the framing.
+func (p position) corrupt(part, expected, found string) error {
+	return p.wrap(errs.Unlike(errs.Corrupt, part, expected, found))
 }
+
+// Parts of a record's framing, as errors name them.
+const (
+	partHeader  = "record header"
+	partLength  = "record length"
+	partPayload = "record payload"
+)
 
 // short explains a read that ended early, and passes other failures on.
 func (p position) short(part string, err error) error {
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		return p.corrupt("the file ends inside the %s", part)
+		return p.corrupt(part, "all its bytes", "the end of the file")
 	}
 	return p.wrap(fmt.Errorf("read the %s: %w", part, err))
 }
@@ -57,10 +82,10 @@ func (p position) short(part string, err error) error {
 func (p position) payloadLength(header []byte) (int, error) {
 	length := binary.LittleEndian.Uint64(header)
 	if found, want := binary.LittleEndian.Uint32(header[8:]), maskedCRC(header[:8]); found != want {
-		return 0, p.corrupt("checksum of the length is %08x, expected %08x: not a TFRecord file, or damaged", found, want)
+		return 0, p.corrupt(partLength, fmt.Sprintf("checksum %08x", want), fmt.Sprintf("%08x: not a TFRecord file, or damaged", found))
 	}
 	if length > MaxRecordBytes {
-		return 0, p.corrupt("record of %d bytes, at most %d are accepted", length, MaxRecordBytes)
+		return 0, p.corrupt(partLength, fmt.Sprintf("at most %d bytes", MaxRecordBytes), fmt.Sprint(length))
 	}
 	return int(length), nil
 }
@@ -69,7 +94,7 @@ func (p position) payloadLength(header []byte) (int, error) {
 func (p position) checkBody(body []byte) ([]byte, error) {
 	payload, footer := body[:len(body)-footerBytes], body[len(body)-footerBytes:]
 	if found, want := binary.LittleEndian.Uint32(footer), maskedCRC(payload); found != want {
-		return nil, p.corrupt("checksum of the payload is %08x, expected %08x", found, want)
+		return nil, p.corrupt(partPayload, fmt.Sprintf("checksum %08x", want), fmt.Sprintf("%08x", found))
 	}
 	return payload, nil
 }
@@ -94,14 +119,14 @@ func (r *Reader) Next() ([]byte, error) {
 		if errors.Is(err, io.EOF) {
 			return nil, io.EOF
 		}
-		return nil, r.next.short("header", err)
+		return nil, r.next.short(partHeader, err)
 	}
 	length, err := r.next.payloadLength(header[:])
 	if err != nil {
 		return nil, err
 	}
 	if r.body, err = readBody(r.r, r.body[:0], length+footerBytes); err != nil {
-		return nil, r.next.short("payload", err)
+		return nil, r.next.short(partPayload, err)
 	}
 	payload, err := r.next.checkBody(r.body)
 	if err != nil {

@@ -68,7 +68,7 @@ func eachField(msg []byte, f func(num protowire.Number, typ protowire.Type, raw 
 }
 
 func malformed(err error) error {
-	return errs.New(errs.Corrupt, "not a tf.Example: %w", err)
+	return errs.Unlike(errs.Corrupt, "tf.Example", "protobuf in its schema", err.Error())
 }
 
 // eachMessage calls f for every embedded message of field number 1.
@@ -81,17 +81,19 @@ func eachMessage(msg []byte, f func(raw []byte) error) error {
 	})
 }
 
-// eachFeature calls f for every entry of an Example's feature map.
-func eachFeature(example []byte, f func(key string, value []byte) error) error {
+// eachFeature calls f for every entry of an Example's feature map. Key and value
+// alias the example where they are in one piece.
+func eachFeature(example []byte, f func(key, value []byte) error) error {
 	return eachMessage(example, func(features []byte) error {
 		return eachMessage(features, func(entry []byte) error {
-			var key string
-			var value []byte
+			var key, value []byte
 			err := eachField(entry, func(num protowire.Number, typ protowire.Type, raw []byte, _ uint64) error {
 				switch {
 				case typ != protowire.BytesType:
 				case num == 1:
-					key = string(raw)
+					key = raw
+				case num == 2 && value == nil:
+					value = raw
 				case num == 2:
 					value = append(value[:len(value):len(value)], raw...) // messages merge by concatenation
 				}
