@@ -43,6 +43,8 @@ type Settings struct {
 	StreamTimeout time.Duration `help:"Longest time for one evaluation, and longest silence of a stream of pairs." default:"60s"`
 	StopTimeout   time.Duration `help:"How long calls in hand may take to finish when the process is told to stop." default:"20s"`
 
+	VectorCache int `help:"Embeddings kept in memory for queries by id, so that each is one search of Milvus without a fetch before; about 1.5 KB each. The search proves what is kept, so it is never stale. 0: none; the index in memory needs none." default:"20000"`
+
 	PageTokenKey string `help:"Secret that signs page tokens; the same for all gateways behind one address. Empty: a random one, so that tokens die with the process." secret:""`
 }
 
@@ -75,6 +77,9 @@ func (c Settings) validate() error {
 		if f.value < 1 || f.value > f.max {
 			return errs.Field(f.name, "expected 1 to %d, found %d", f.max, f.value)
 		}
+	}
+	if c.VectorCache < 0 || c.VectorCache > 1<<24 {
+		return errs.Field("vector-cache", "expected 0 to %d, found %d", 1<<24, c.VectorCache)
 	}
 	if !(c.RateLimit >= 0 && c.RateLimit <= 1e9) {
 		return errs.Field("rate-limit", "expected 0 to 1e9 calls a second, found %v", c.RateLimit)

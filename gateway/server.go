@@ -103,11 +103,17 @@ func newServer(cfg Config, env Env, manifest bundle.Manifest, progress Progress)
 	if err != nil {
 		return nil, err
 	}
+	var vectors *query.Vectors
+	if _, exact := env.Index.(*vecdb.Exact); !exact && cfg.VectorCache > 0 { // in memory a fetch is a look-up
+		if vectors, err = query.NewVectors(cfg.VectorCache); err != nil {
+			return nil, err
+		}
+	}
 	return &server{
 		cfg: cfg, log: env.Log.With("service", "gateway"), tracer: env.Tracer.Tracer("videosim/gateway"),
 		metrics: newMetrics(env.Metrics, progress.Sequence),
 		engine: &query.Engine{
-			Index: env.Index, Lane: env.Bus, Pages: query.NewPages(cfg.PageTokenKey),
+			Index: env.Index, Lane: env.Bus, Pages: query.NewPages(cfg.PageTokenKey), Vectors: vectors,
 			Model: query.Model{
 				Fingerprint: manifest.Fingerprint, Dim: manifest.EmbeddingDim,
 				FrameDim: manifest.FrameDim, Calibration: manifest.Calibration,

@@ -3,6 +3,7 @@
 // The path of a question:
 //
 //	input.go    ids, contents and embeddings become vectors (fetched, embedded, checked)
+//	vectors.go  a query by one id whose vector is known already: one search
 //	vector.go   several vectors become one direction
 //	similar.go  the direction becomes hits, hits become a page of results
 //	pairs.go    two inputs become a cosine, a cosine a score

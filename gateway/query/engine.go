@@ -23,12 +23,14 @@ type Model struct {
 }
 
 // Engine answers questions about one model's embeddings. It is safe for
-// concurrent use and keeps nothing between two calls.
+// concurrent use and keeps nothing between two calls but Vectors.
 type Engine struct {
 	Index vecdb.Index
 	Lane  Lane
 	Model Model
 	Pages *Pages // seals page tokens
+	// Vectors, where set, spares queries by id their fetch.
+	Vectors *Vectors
 }
 
 // Limits of one call. They bound the memory and the time that one caller can

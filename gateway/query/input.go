@@ -73,6 +73,9 @@ func (e *Engine) Resolve(ctx context.Context, inputs []Input) (Resolved, error) 
 		return res, err
 	}
 	res.Missing = missing
+	if len(inputs) == 1 && len(stored) == 1 {
+		e.Vectors.remember(stored[inputs[0].ID])
+	}
 	for i, in := range inputs {
 		if in.ID != "" {
 			res.Vectors[i] = stored[in.ID].Embedding

@@ -55,16 +55,22 @@ func (e *Engine) Similar(ctx context.Context, q Similar) (*Page, error) {
 // firstPage searches one hit further than it needs, to know whether more follow.
 // The list is frozen when a second page is asked for: most callers never do.
 func (e *Engine) firstPage(ctx context.Context, q Similar) (*Page, error) {
-	direction, page, err := e.look(ctx, q)
+	page := &Page{}
+	hits, known, err := e.searchKnown(ctx, q)
 	if err != nil {
 		return nil, err
 	}
-	if q.Diversity > 0 {
-		return page, e.diversePage(ctx, q, direction, page)
-	}
-	hits, err := e.search(ctx, q, direction, q.K+1)
-	if err != nil {
-		return nil, err
+	if !known {
+		var direction []float32
+		if direction, page, err = e.look(ctx, q); err != nil {
+			return nil, err
+		}
+		if q.Diversity > 0 {
+			return page, e.diversePage(ctx, q, direction, page)
+		}
+		if hits, err = e.search(ctx, q, direction, q.K+1); err != nil {
+			return nil, err
+		}
 	}
 	page.Results = e.results(hits[:min(q.K, len(hits))])
 	if len(hits) > q.K {
@@ -188,14 +194,19 @@ func (e *Engine) searchWith(ctx context.Context, q Similar, vq vecdb.Query) ([]v
 	if err != nil {
 		return nil, fmt.Errorf("search the index: %w", err)
 	}
-	if q.MinScore > 0 {
+	return e.atLeast(q.MinScore, hits), nil
+}
+
+// atLeast cuts hits, which descend, at a score; 0 keeps everything.
+func (e *Engine) atLeast(score float64, hits []vecdb.Hit) []vecdb.Hit {
+	if score > 0 {
 		for i, h := range hits {
-			if e.Model.Score(float64(h.Cosine)) < q.MinScore {
-				return hits[:i], nil
+			if e.Model.Score(float64(h.Cosine)) < score {
+				return hits[:i]
 			}
 		}
 	}
-	return hits, nil
+	return hits
 }
 
 // excluded lists the ids that must not be in the answer, each once.
