@@ -7,7 +7,7 @@ CGO       := trainer embedder
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 
-.PHONY: demo test build bench check check-python race proto setup clean
+.PHONY: demo test build bench soak check check-python race proto setup clean
 
 demo: build ## the main job from nothing; serves until interrupted
 	bin/videosim demo --log-level warn $(DEMO_FLAGS)
@@ -25,6 +25,9 @@ build: setup ## all five programs into bin/
 
 bench: setup ## speed of the index, the gateway and the models, each beside what it is compared with
 	$(GO) test -run '^$$' -bench . ./shared/vecdb ./gateway ./shared/model ./shared/torch
+
+soak: setup ## 100,000 spoiled requests to the gateway: no 5xx, no panic
+	VIDEOSIM_SOAK=100000 $(GO) test -count=1 -timeout 30m -run TestSoak -v ./gateway | grep -v level=INFO
 
 check: setup ## linters, the race detector, known vulnerabilities
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); exit 1; }

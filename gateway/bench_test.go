@@ -18,7 +18,7 @@ import (
 )
 
 // served is a gateway over an exact index of n embeddings of the real size.
-func served(b *testing.B, n int) (url string) {
+func served(b testing.TB, n int) (url string) {
 	b.Helper()
 	const dim = 256
 	index := vecdb.NewExact(dim)

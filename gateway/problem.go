@@ -100,7 +100,8 @@ func newProblem(err error, requestID string) Problem {
 func (g *server) fail(c *gin.Context, err error) {
 	p := newProblem(err, requestID(c))
 	c.Set(keyProblem, p.Type)
-	if p.Status >= http.StatusInternalServerError && !errors.Is(err, context.Canceled) {
+	asked := p.Status == http.StatusGatewayTimeout // a sequence that the caller would not wait longer for
+	if p.Status >= http.StatusInternalServerError && !asked && !errors.Is(err, context.Canceled) {
 		g.log.LogAttrs(c, slog.LevelError, "request failed",
 			slog.String("request_id", p.RequestID), slog.String("path", c.Request.URL.Path), slog.Any("error", err))
 	}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/gin-gonic/gin"
+	"github.com/go-json-experiment/json/jsontext"
 
 	"videosim/shared/errs"
 	"videosim/shared/event"
@@ -36,6 +37,11 @@ func (g *server) publish(c *gin.Context) error {
 	body, err := readBody(c)
 	if err != nil {
 		return err
+	}
+	if media == event.ContentJSON { // names the place of a repeated field, which protobuf's decoder does not
+		if err := decodeJSON(body, new(jsontext.Value)); err != nil {
+			return err
+		}
 	}
 	v, err := event.Decode(body, media)
 	if err != nil {
