@@ -12,6 +12,18 @@ func NoGrad(f func()) {
 	f()
 }
 
+// Autocast runs f with the matrix products of device in dtype (BFloat16, or
+// Float16 on a GPU) while parameters stay in Float32: a product converts its
+// arguments, weights once for all of f. Sums, norms and whatever follows from
+// Float32 alone stay Float32. With Float32 it switches an outer Autocast off.
+// Backward belongs outside: gradients have the types of the forward pass.
+func Autocast(device Device, dtype DType, f func()) {
+	var was C.vt_autocast
+	check("autocast", C.vt_autocast_begin(device.cuda(), C.int(dtype), &was))
+	defer C.vt_autocast_end(device.cuda(), was)
+	f()
+}
+
 // SetRequiresGrad says whether Backward computes a gradient for t, a tensor
 // that no operation made.
 func (t Tensor) SetRequiresGrad(on bool) {

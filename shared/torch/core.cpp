@@ -3,7 +3,10 @@
 
 #include <ATen/Context.h>
 #include <ATen/Parallel.h>
+#include <ATen/TensorIterator.h>
+#include <ATen/autocast_mode.h>
 #include <c10/core/GradMode.h>
+#include <c10/core/impl/VirtualGuardImpl.h>
 #include <dlfcn.h>
 
 namespace {
@@ -34,6 +37,12 @@ char* vt_load_cuda(int* devices) {
   *devices = 0;
   if (dlopen("libtorch_cuda.so", RTLD_NOW | RTLD_GLOBAL) == nullptr) return strdup(dlerror());
   return guard([&] { *devices = static_cast<int>(at::detail::getCUDAHooks().deviceCount()); });
+}
+
+char* vt_select_cuda(int index) {
+  return guard([&] {
+    c10::impl::VirtualGuardImpl(at::kCUDA).setDevice(at::Device(at::kCUDA, static_cast<c10::DeviceIndex>(index)));
+  });
 }
 
 char* vt_seed(bool cuda, uint64_t seed) {
@@ -139,6 +148,25 @@ vt_result vt_detach(vt_tensor t) {
   return make([&] { return ref(t).detach(); });
 }
 
+char* vt_autocast_begin(bool cuda, int dtype, vt_autocast* was) {
+  return guard([&] {
+    at::DeviceType d = device(cuda).type();
+    auto type = static_cast<at::ScalarType>(dtype);
+    was->enabled = at::autocast::is_autocast_enabled(d);
+    was->dtype = static_cast<int32_t>(at::autocast::get_autocast_dtype(d));
+    at::autocast::increment_nesting();
+    at::autocast::set_autocast_enabled(d, type != at::kFloat);
+    if (type != at::kFloat) at::autocast::set_autocast_dtype(d, type);
+  });
+}
+
+void vt_autocast_end(bool cuda, vt_autocast was) {
+  at::DeviceType d = device(cuda).type();
+  if (at::autocast::decrement_nesting() == 0) at::autocast::clear_cache();
+  at::autocast::set_autocast_enabled(d, was.enabled);
+  at::autocast::set_autocast_dtype(d, static_cast<at::ScalarType>(was.dtype));
+}
+
 char* vt_copy_(vt_tensor dst, vt_tensor src) {
   return in_place([&] { ref(dst).copy_(ref(src)); });
 }
@@ -173,6 +201,33 @@ char* vt_addcmul_(vt_tensor t, vt_tensor a, vt_tensor b, double value) {
 
 char* vt_addcdiv_(vt_tensor t, vt_tensor a, vt_tensor b, double value) {
   return in_place([&] { ref(t).addcdiv_(ref(a), ref(b), value); });
+}
+
+char* vt_adam_(vt_tensor p_, vt_tensor grad_, vt_tensor m_, vt_tensor v_, vt_adam settings) {
+  return in_place([&] {
+    at::Tensor &p = ref(p_), &m = ref(m_), &v = ref(v_);
+    at::Tensor g = ref(grad_).contiguous();
+    for (const at::Tensor& t : {p, g, m, v}) {
+      TORCH_CHECK(t.is_cpu() && t.scalar_type() == at::kFloat && t.is_contiguous() && t.sizes() == p.sizes(),
+                  "expected contiguous float32 tensors of shape ", p.sizes(), " on the CPU, found ", t.toString(),
+                  " of shape ", t.sizes());
+    }
+    float norm = at::linalg_vector_norm(g).item<float>();
+    settings.factor = std::min(static_cast<float>(settings.max_norm) / (norm + 1e-6f), 1.0f); // NaN stays NaN
+    // The iterator only shares the work out among libtorch's own threads.
+    auto whole = at::TensorIteratorConfig()
+                     .set_check_mem_overlap(false)
+                     .resize_outputs(false)
+                     .add_output(p)
+                     .add_output(m)
+                     .add_output(v)
+                     .add_const_input(g)
+                     .build();
+    whole.for_each([&](char** data, const int64_t*, int64_t n) {
+      vt_adam_run(reinterpret_cast<float*>(data[0]), reinterpret_cast<const float*>(data[3]),
+                  reinterpret_cast<float*>(data[1]), reinterpret_cast<float*>(data[2]), n, &settings);
+    });
+  });
 }
 
 } // extern "C"

@@ -9,6 +9,8 @@ import (
 	"fmt"
 	"runtime"
 	"runtime/debug"
+	"strconv"
+	"strings"
 	"sync"
 	"unsafe"
 
@@ -19,7 +21,8 @@ import (
 
 // EngineConfig says what the engine runs on.
 type EngineConfig struct {
-	// Device is "cpu", "cuda", or "auto": a GPU where one answers, else the CPU.
+	// Device is "cpu", "cuda", "cuda:1" for another GPU than the first, or
+	// "auto": a GPU where one answers, else the CPU.
 	Device string
 	// Threads is the number of cores an operation may use; 0 means all.
 	Threads int
@@ -36,6 +39,7 @@ type EngineConfig struct {
 // to a thread. Hop to it once a batch.
 type Engine struct {
 	device    Device
+	gpu       int
 	dtype     DType
 	threads   int
 	jobs      chan *job
@@ -55,7 +59,7 @@ type job struct {
 // Start starts an engine. Asking for a device that is not there is an error
 // that says what is missing.
 func Start(cfg EngineConfig) (*Engine, error) {
-	device, err := resolveDevice(cfg.Device)
+	device, gpu, err := resolveDevice(cfg.Device)
 	if err != nil {
 		return nil, err
 	}
@@ -71,7 +75,7 @@ func Start(cfg EngineConfig) (*Engine, error) {
 		threads = runtime.GOMAXPROCS(0)
 	}
 	e := &Engine{
-		device: device, dtype: dtype, threads: threads,
+		device: device, gpu: gpu, dtype: dtype, threads: threads,
 		jobs: make(chan *job), quit: make(chan struct{}), stopped: make(chan struct{}),
 	}
 	if threads > 1 {
@@ -139,6 +143,9 @@ func (e *Engine) Close() {
 func (e *Engine) loop() {
 	runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
 	check("start", C.vt_start(C.int(e.threads)))
+	if e.device == CUDA {
+		check("select a GPU", C.vt_select_cuda(C.int(e.gpu)))
+	}
 	for {
 		select {
 		case <-e.quit:
@@ -197,24 +204,31 @@ func (e *Engine) run(j *job) {
 // threads is libtorch's thread count on the calling thread.
 func threads() int { return int(C.vt_threads()) }
 
-func resolveDevice(name string) (Device, error) {
-	switch name {
-	case "", "cpu":
-		return CPU, nil
-	case "auto":
-		if loadCUDA() == nil {
-			return CUDA, nil
+// resolveDevice also returns which GPU it is.
+func resolveDevice(name string) (Device, int, error) {
+	kind, index, indexed := strings.Cut(name, ":")
+	switch {
+	case name == "" || name == "cpu":
+		return CPU, 0, nil
+	case name == "auto":
+		if loadCUDA(0) == nil {
+			return CUDA, 0, nil
 		}
-		return CPU, nil
-	case "cuda":
-		return CUDA, loadCUDA()
+		return CPU, 0, nil
+	case name == "cuda":
+		return CUDA, 0, loadCUDA(0)
+	case kind == "cuda" && indexed:
+		if gpu, err := strconv.Atoi(index); err == nil && gpu >= 0 {
+			return CUDA, gpu, loadCUDA(gpu)
+		}
 	}
-	return CPU, errs.Field("device", "expected cpu, cuda or auto, found %q", name)
+	return CPU, 0, errs.Field("device", "expected cpu, cuda, cuda:<number> or auto, found %q", name)
 }
 
-// loadCUDA registers the CUDA kernels with libtorch. It has to happen before
-// anything else asks libtorch about CUDA, because it remembers the answer.
-func loadCUDA() error {
+// loadCUDA registers the CUDA kernels with libtorch and checks that there is a
+// GPU of that number. It has to happen before anything else asks libtorch
+// about CUDA, because it remembers the answer.
+func loadCUDA(gpu int) error {
 	var devices C.int
 	if message := C.vt_load_cuda(&devices); message != nil {
 		defer C.free(unsafe.Pointer(message))
@@ -225,6 +239,9 @@ func loadCUDA() error {
 	if devices == 0 {
 		return errs.New(errs.Unavailable, "device cuda: libtorch finds no GPU on this machine; "+
 			"check the driver with nvidia-smi, or choose device cpu")
+	}
+	if gpu >= int(devices) {
+		return errs.New(errs.Unavailable, "device cuda:%d: libtorch finds %d GPUs on this machine, numbered from 0", gpu, devices)
 	}
 	return nil
 }

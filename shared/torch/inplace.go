@@ -42,3 +42,24 @@ func (t Tensor) AddProduct(a, b Tensor, value float64) {
 func (t Tensor) AddQuotient(a, b Tensor, value float64) {
 	check("add quotient", C.vt_addcdiv_(t.c(), a.c(), b.c(), C.double(value)))
 }
+
+// AdamSettings are those of one step of Adam for one tensor.
+type AdamSettings struct {
+	Beta1, Beta2, Eps float64
+	Rate              float64 // learning rate of this step
+	Decay             float64 // decoupled weight decay, of the value before the step
+	MaxNorm           float64 // to which the tensor's gradient is clipped
+}
+
+// AdamStep is one step of Adam without bias correction, in place and in one
+// pass over the memory, for contiguous Float32 tensors on the CPU: with g the
+// gradient after clipping,
+//
+//	mean ← β₁·mean + (1-β₁)·g        meanSquare ← β₂·meanSquare + (1-β₂)·g²
+//	t ← t - rate·(mean / (√meanSquare + ε) + decay·t)
+func (t Tensor) AdamStep(grad, mean, meanSquare Tensor, a AdamSettings) {
+	check("adam step", C.vt_adam_(t.c(), grad.c(), mean.c(), meanSquare.c(), C.vt_adam{
+		beta1: C.double(a.Beta1), beta2: C.double(a.Beta2), eps: C.double(a.Eps),
+		rate: C.double(a.Rate), decay: C.double(a.Decay), max_norm: C.double(a.MaxNorm),
+	}))
+}

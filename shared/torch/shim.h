@@ -38,6 +38,7 @@ typedef struct {
 char* vt_start(int threads); // on the engine's own thread
 int vt_threads(void);
 char* vt_load_cuda(int* devices); // dlopen, then how many devices answer
+char* vt_select_cuda(int index);  // of the calling thread
 char* vt_seed(bool cuda, uint64_t seed);
 vt_result vt_rng_state(bool cuda);
 char* vt_set_rng_state(bool cuda, vt_tensor state);
@@ -63,6 +64,14 @@ vt_result vt_grad(vt_tensor t); // value NULL where there is none
 char* vt_clear_grad(vt_tensor t);
 vt_result vt_detach(vt_tensor t);
 
+// Autocast: core.cpp. begin fills the state that end restores.
+typedef struct {
+  bool enabled;
+  int32_t dtype;
+} vt_autocast;
+char* vt_autocast_begin(bool cuda, int dtype, vt_autocast* was);
+void vt_autocast_end(bool cuda, vt_autocast was);
+
 // In place: core.cpp. Each runs without recording for autograd.
 char* vt_copy_(vt_tensor dst, vt_tensor src);
 char* vt_fill_(vt_tensor t, double value);
@@ -73,6 +82,16 @@ char* vt_mul_scalar_(vt_tensor t, double by);
 char* vt_add_(vt_tensor t, vt_tensor other, double alpha);
 char* vt_addcmul_(vt_tensor t, vt_tensor a, vt_tensor b, double value);
 char* vt_addcdiv_(vt_tensor t, vt_tensor a, vt_tensor b, double value);
+
+// One step of Adam without bias correction, in one pass: adam.c, core.cpp.
+typedef struct {
+  double beta1, beta2, eps;
+  double rate, decay; // p changes by -rate * (m / (sqrt(v) + eps) + decay * p)
+  double max_norm;    // of the gradient of this tensor
+  float factor;       // by which the gradient is clipped; set by vt_adam_
+} vt_adam;
+char* vt_adam_(vt_tensor p, vt_tensor grad, vt_tensor m, vt_tensor v, vt_adam settings);
+void vt_adam_run(float* p, const float* g, float* m, float* v, int64_t n, const vt_adam* settings);
 
 // Pointwise: ops.hpp.
 vt_result vt_add(vt_tensor a, vt_tensor b);
@@ -123,6 +142,23 @@ vt_result vt_layer_norm(vt_tensor x, vt_tensor weight, vt_tensor bias, double ep
 vt_result vt_batch_norm(vt_tensor x, vt_tensor weight, vt_tensor bias, vt_tensor mean,
                         vt_tensor variance, bool training, double momentum, double eps);
 vt_result vt_attention(vt_tensor q, vt_tensor k, vt_tensor v, vt_tensor mask, double dropout);
+
+// Groups of processes: dist.cpp. Calls block, at most for the timeout.
+typedef void* vt_group;
+typedef struct {
+  const char* address; // where the ranks meet
+  const char* prefix;  // of the keys there
+  int64_t timeout_ms;
+  int32_t port, rank, size;
+  bool listen; // this rank opens the meeting point
+  bool nccl;   // on the thread's current GPU; otherwise Gloo
+} vt_group_config;
+char* vt_group_open(const vt_group_config* config, vt_group* out);
+char* vt_group_close(vt_group g);
+char* vt_group_sum(vt_group g, const vt_tensor* ts, size_t n);
+char* vt_group_broadcast(vt_group g, int root, const vt_tensor* ts, size_t n);
+char* vt_group_gather(vt_group g, vt_tensor t, vt_tensor* out); // one a rank
+char* vt_group_barrier(vt_group g);
 
 #ifdef __cplusplus
 }

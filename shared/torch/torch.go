@@ -4,6 +4,7 @@ package torch
 #cgo CXXFLAGS: -std=c++20 -O2 -D_GLIBCXX_USE_CXX11_ABI=1
 #cgo CXXFLAGS: -I${SRCDIR}/../../.deps/libtorch/include
 #cgo CXXFLAGS: -I${SRCDIR}/../../.deps/libtorch/include/torch/csrc/api/include
+#cgo CXXFLAGS: -I${SRCDIR}
 #cgo LDFLAGS: -L${SRCDIR}/../../.deps/libtorch/lib -ltorch_cpu -lc10 -ldl -lstdc++
 #cgo LDFLAGS: -Wl,--allow-shlib-undefined
 #cgo LDFLAGS: -Wl,-rpath,$ORIGIN/../lib:$ORIGIN/../.deps/libtorch/lib

@@ -1,0 +1,2 @@
+// See context.h: nothing of this header is named by what we include.
+#pragma once
