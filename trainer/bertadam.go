@@ -73,7 +73,6 @@ func (o *BertAdam) Add(name string, param torch.Tensor, decays bool) {
 }
 
 // Step updates every parameter that has a gradient and clears the gradients.
-// Gradients are clipped in place first.
 func (o *BertAdam) Step(s *torch.Scope) {
 	torch.NoGrad(func() {
 		for _, slot := range o.slots {
@@ -99,22 +98,36 @@ func (o *BertAdam) update(s *torch.Scope, slot *adamSlot, grad torch.Tensor) {
 	if !slot.mean.Defined() {
 		slot.mean, slot.meanSquare = o.zerosLike(slot.param), o.zerosLike(slot.param)
 	}
-	clip(s, grad)
-	slot.mean.Scale(adamBeta1)
-	slot.mean.AddScaled(grad, 1-adamBeta1)
-	slot.meanSquare.Scale(adamBeta2)
-	slot.meanSquare.AddProduct(grad, grad, 1-adamBeta2)
-
-	rate := o.schedule.Rate(slot.steps)
-	slot.steps++
-	if rate == 0 {
-		return
+	a := torch.AdamSettings{
+		Beta1: adamBeta1, Beta2: adamBeta2, Eps: adamEps, MaxNorm: maxGradNorm, Rate: o.schedule.Rate(slot.steps),
 	}
 	if slot.decays {
-		slot.param.AddScaled(slot.param, -rate*weightDecay) // of the old value
+		a.Decay = weightDecay
 	}
-	root := torch.AddScalar(s, torch.Sqrt(s, slot.meanSquare), adamEps)
-	slot.param.AddQuotient(slot.mean, root, -rate)
+	slot.steps++
+	if slot.param.Device() == torch.CPU {
+		slot.param.AdamStep(grad, slot.mean, slot.meanSquare, a)
+	} else {
+		slot.stepByParts(s, grad, a)
+	}
+}
+
+// stepByParts is torch.AdamStep made of operations that every device has. On
+// the CPU it moves three times the memory.
+func (slot *adamSlot) stepByParts(s *torch.Scope, grad torch.Tensor, a torch.AdamSettings) {
+	clip(s, grad)
+	slot.mean.Scale(a.Beta1)
+	slot.mean.AddScaled(grad, 1-a.Beta1)
+	slot.meanSquare.Scale(a.Beta2)
+	slot.meanSquare.AddProduct(grad, grad, 1-a.Beta2)
+	if a.Rate == 0 {
+		return
+	}
+	if a.Decay != 0 {
+		slot.param.AddScaled(slot.param, -a.Rate*a.Decay) // of the old value
+	}
+	root := torch.AddScalar(s, torch.Sqrt(s, slot.meanSquare), a.Eps)
+	slot.param.AddQuotient(slot.mean, root, -a.Rate)
 }
 
 func (o *BertAdam) zerosLike(t torch.Tensor) torch.Tensor {

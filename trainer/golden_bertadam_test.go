@@ -155,3 +155,28 @@ func TestGoldenDecayRule(t *testing.T) {
 		t.Fatal("the manifest lists no parameter")
 	}
 }
+
+// The optimiser's two forms, in one pass and by parts, agree.
+func TestBertAdamByParts(t *testing.T) {
+	onEngine(t, func(s *torch.Scope) {
+		torch.Seed(torch.CPU, 1)
+		slot := func() *adamSlot {
+			return &adamSlot{mean: torch.Zeros(s, torch.Float32, torch.CPU, 40, 30), meanSquare: torch.Zeros(s, torch.Float32, torch.CPU, 40, 30)}
+		}
+		one, parts := slot(), slot()
+		one.param = torch.Empty(s, torch.Float32, torch.CPU, 40, 30)
+		one.param.Normal(0, 1)
+		parts.param = torch.AddScalar(s, one.param, 0)
+		grad := torch.Empty(s, torch.Float32, torch.CPU, 40, 30)
+		for step := range 5 {
+			grad.Normal(0, 0.1)
+			a := torch.AdamSettings{Beta1: adamBeta1, Beta2: adamBeta2, Eps: adamEps, MaxNorm: maxGradNorm, Rate: 0.01 * float64(step), Decay: weightDecay}
+			one.param.AdamStep(grad, one.mean, one.meanSquare, a)
+			parts.stepByParts(s, torch.AddScalar(s, grad, 0), a)
+			name := fmt.Sprintf("step %d, ", step)
+			testkit.Close(t, name+"parameters", one.param.Float32s(), parts.param.Float32s(), 1e-6)
+			testkit.Close(t, name+"means", one.mean.Float32s(), parts.mean.Float32s(), 1e-6)
+			testkit.Close(t, name+"squares", one.meanSquare.Float32s(), parts.meanSquare.Float32s(), 1e-6)
+		}
+	})
+}

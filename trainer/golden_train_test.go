@@ -19,30 +19,25 @@ import (
 // gradients of the first, and the parameters, moments and buffers after those
 // steps that the fixture stores.
 
-func TestGoldenTrainTextNet(t *testing.T) {
-	trainGolden(t, "textnet.safetensors", tagCase(model.NewTextNet))
-}
+func TestGoldenTrainTextNet(t *testing.T)  { trainGolden(t, "textnet.safetensors") }
+func TestGoldenTrainVideoNet(t *testing.T) { trainGolden(t, "videonet.safetensors") }
+func TestGoldenTrainCross(t *testing.T)    { trainGolden(t, "multibert.safetensors") }
+func TestGoldenFinetuneLate(t *testing.T)  { trainGolden(t, "simnet13.safetensors") }
+func TestGoldenFinetuneEarly(t *testing.T) { trainGolden(t, "multibert_simnet.safetensors") }
 
-func TestGoldenTrainVideoNet(t *testing.T) {
-	trainGolden(t, "videonet.safetensors", tagCase(model.NewVideoNet))
-}
-
-func TestGoldenTrainCross(t *testing.T) {
-	trainGolden(t, "multibert.safetensors", tagCase(model.NewEarly))
-}
-
-func TestGoldenFinetuneLate(t *testing.T) {
-	trainGolden(t, "simnet13.safetensors", func(cfg model.Config, p *nn.Params) goldenNet {
+// goldenNets are the networks of the five training stages, by fixture.
+var goldenNets = map[string]func(model.Config, *nn.Params) goldenNet{
+	"textnet.safetensors":   tagCase(model.NewTextNet),
+	"videonet.safetensors":  tagCase(model.NewVideoNet),
+	"multibert.safetensors": tagCase(model.NewEarly),
+	"simnet13.safetensors": func(cfg model.Config, p *nn.Params) goldenNet {
 		m := model.NewLate(cfg, p)
 		return pairCase(m.Trainable, func(s *torch.Scope, in *model.Inputs) torch.Tensor { return m.Forward(s, in).Embedding })
-	})
-}
-
-func TestGoldenFinetuneEarly(t *testing.T) {
-	trainGolden(t, "multibert_simnet.safetensors", func(cfg model.Config, p *nn.Params) goldenNet {
+	},
+	"multibert_simnet.safetensors": func(cfg model.Config, p *nn.Params) goldenNet {
 		m := model.NewEarlyFinetuned(cfg, p)
 		return pairCase(m.Trainable, func(s *torch.Scope, in *model.Inputs) torch.Tensor { return m.Forward(s, in).Embedding })
-	})
+	},
 }
 
 // goldenNet is a network under test: which parameters it trains, and its loss
@@ -96,27 +91,32 @@ type goldenRun struct {
 	step int // taken so far
 }
 
-func trainGolden(t *testing.T, file string, build func(model.Config, *nn.Params) goldenNet) {
+// openGolden loads a fixture's network as it was before its first step.
+func openGolden(t *testing.T, s *torch.Scope, file string) (*goldenRun, goldenNet) {
 	info := testkit.ReadManifest(t).File(t, file)
-	x := testkit.Fixture(t, file)
 	o := info.Optimizer
 	if o == nil || o.Kind != "BertAdam" {
 		t.Fatalf("%s: the manifest names no BertAdam run", file)
 	}
 	assertConstants(t, o.B1, o.B2, o.Epsilon, o.ClipNorm)
-	onEngine(t, func(s *torch.Scope) {
-		g := &goldenRun{t: t, s: s, info: info, x: x, p: nn.NewParams(s, nn.Options{Blank: true})}
-		net := build(goldenConfig(t, info.Sizes), g.p)
-		g.loadWeights()
-		g.p.SetTrainable(net.trainable)
-		g.p.SetTraining(true)
-		g.checkTrainable()
-		g.opt = NewBertAdam(s, Schedule{Peak: o.LR, Warmup: o.Warmup, Total: int(o.TTotal)})
-		for _, e := range g.p.All() {
-			if e.Tensor.RequiresGrad() {
-				g.opt.Add(e.Name, e.Tensor, Decays(e.Name))
-			}
+	g := &goldenRun{t: t, s: s, info: info, x: testkit.Fixture(t, file), p: nn.NewParams(s, nn.Options{Blank: true})}
+	net := goldenNets[file](goldenConfig(t, info.Sizes), g.p)
+	g.loadWeights()
+	g.p.SetTrainable(net.trainable)
+	g.p.SetTraining(true)
+	g.opt = NewBertAdam(s, Schedule{Peak: o.LR, Warmup: o.Warmup, Total: int(o.TTotal)})
+	for _, e := range g.p.All() {
+		if e.Tensor.RequiresGrad() {
+			g.opt.Add(e.Name, e.Tensor, Decays(e.Name))
 		}
+	}
+	return g, net
+}
+
+func trainGolden(t *testing.T, file string) {
+	onEngine(t, func(s *torch.Scope) {
+		g, net := openGolden(t, s, file)
+		g.checkTrainable()
 		g.run(net)
 	})
 }

@@ -47,8 +47,14 @@ type PairLosses struct {
 }
 
 // PairLoss compares the cosines of B pairs with their labels. embedding1 and
-// embedding2 are [B, D], row i of both being pair i; labels is [B] in 0…1.
-func PairLoss(s *torch.Scope, embedding1, embedding2, labels torch.Tensor) PairLosses {
+// embedding2 are [B, D], row i of both being pair i; labels is [B] in 0…1. Like
+// TagLoss it stays in float32 under autocast.
+func PairLoss(s *torch.Scope, embedding1, embedding2, labels torch.Tensor) (l PairLosses) {
+	torch.Autocast(embedding1.Device(), torch.Float32, func() { l = pairLoss(s, embedding1, embedding2, labels) })
+	return l
+}
+
+func pairLoss(s *torch.Scope, embedding1, embedding2, labels torch.Tensor) PairLosses {
 	var l PairLosses
 	l.Normalized1, l.Normalized2 = normalize(s, embedding1), normalize(s, embedding2)
 	l.Similarity = torch.Sum(s, torch.Mul(s, l.Normalized1, l.Normalized2), 1, false)

@@ -59,9 +59,9 @@ func (m *Early) Params() *nn.Params { return m.params }
 // Forward returns the hidden state (B,2H) that stands for title and frames.
 func (m *Early) Forward(s *torch.Scope, in *Inputs) torch.Tensor { return m.run(s, in).Hidden }
 
-// Logits returns the tag logits (B,tags) of a hidden state (B,2H).
+// Logits returns the tag logits (B,tags), in Float32, of a hidden state (B,2H).
 func (m *Early) Logits(s *torch.Scope, hidden torch.Tensor) torch.Tensor {
-	return m.cls.Forward(s, torch.AsType(s, hidden, m.dtype))
+	return torch.AsType(s, m.cls.Forward(s, torch.AsType(s, hidden, m.dtype)), torch.Float32)
 }
 
 func (m *Early) run(s *torch.Scope, in *Inputs) EarlyOutput { return m.Join(s, in, m.Towers(s, in)) }
@@ -159,8 +159,14 @@ func (m *EarlyFinetuned) Forward(s *torch.Scope, in *Inputs) EarlyFinetunedOutpu
 	return m.Head(s, m.Encoder.run(s, in))
 }
 
-// Head computes the embedding from what the encoder made.
-func (m *EarlyFinetuned) Head(s *torch.Scope, e EarlyOutput) EarlyFinetunedOutput {
+// Head computes the embedding from what the encoder made, in Float32 under
+// autocast too.
+func (m *EarlyFinetuned) Head(s *torch.Scope, e EarlyOutput) (out EarlyFinetunedOutput) {
+	torch.Autocast(e.Hidden.Device(), torch.Float32, func() { out = m.head(s, e) })
+	return out
+}
+
+func (m *EarlyFinetuned) head(s *torch.Scope, e EarlyOutput) EarlyFinetunedOutput {
 	gates := m.gate.Forward(s, e.Hidden)   // (B,2H)
 	gated := torch.Mul(s, e.Hidden, gates) // (B,2H)
 	return EarlyFinetunedOutput{Encoder: e, Gates: gates, Gated: gated, Embedding: m.proj.Forward(s, gated)}

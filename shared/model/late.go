@@ -60,8 +60,14 @@ func (m *Late) Forward(s *torch.Scope, in *Inputs) LateOutput {
 	return m.Head(s, text, m.Video.Forward(s, in))
 }
 
-// Head computes the embedding from the towers' hidden states (B,H) and (B,D).
-func (m *Late) Head(s *torch.Scope, text, video torch.Tensor) LateOutput {
+// Head computes the embedding from the towers' hidden states (B,H) and (B,D),
+// in Float32 under autocast too.
+func (m *Late) Head(s *torch.Scope, text, video torch.Tensor) (out LateOutput) {
+	torch.Autocast(text.Device(), torch.Float32, func() { out = m.head(s, text, video) })
+	return out
+}
+
+func (m *Late) head(s *torch.Scope, text, video torch.Tensor) LateOutput {
 	t := m.textProj.Forward(s, text)                 // (B,E)
 	v := m.videoProj.Forward(s, video)               // (B,E)
 	g := m.gate.Forward(s, torch.Cat(s, 1, v, t))    // (B,2E)

@@ -41,10 +41,10 @@ func (m *TextNet) Forward(s *torch.Scope, in *Inputs) torch.Tensor {
 	return m.bert.EncodeFirst(s, words, t.Types, places, mask) // (B,H)
 }
 
-// Logits returns the tag logits (B,tags) of a hidden state (B,H). The relu is
-// only here: the hidden state is used elsewhere without.
+// Logits returns the tag logits (B,tags), in Float32, of a hidden state (B,H).
+// The relu is only here: the hidden state is used elsewhere without.
 func (m *TextNet) Logits(s *torch.Scope, hidden torch.Tensor) torch.Tensor {
-	return m.cls.Forward(s, torch.ReLU(s, hidden))
+	return torch.AsType(s, m.cls.Forward(s, torch.ReLU(s, hidden)), torch.Float32)
 }
 
 // sequence returns the states of all positions (B,T,H).

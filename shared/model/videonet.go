@@ -44,9 +44,9 @@ func (m *VideoNet) Forward(s *torch.Scope, in *Inputs) torch.Tensor {
 	return nn.MaskedMean(s, m.sequence(s, in, mask), mask) // (B,D)
 }
 
-// Logits returns the tag logits (B,tags) of a hidden state (B,D).
+// Logits returns the tag logits (B,tags), in Float32, of a hidden state (B,D).
 func (m *VideoNet) Logits(s *torch.Scope, hidden torch.Tensor) torch.Tensor {
-	return m.cls.Forward(s, torch.AsType(s, hidden, m.dtype))
+	return torch.AsType(s, m.cls.Forward(s, torch.AsType(s, hidden, m.dtype)), torch.Float32)
 }
 
 // sequence returns the states of class token and frames (B,1+F,D).

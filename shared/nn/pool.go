@@ -27,8 +27,13 @@ func (g *Gate) Forward(s *torch.Scope, x torch.Tensor) torch.Tensor {
 func First(s *torch.Scope, x torch.Tensor) torch.Tensor { return torch.Select(s, x, 1, 0) }
 
 // MaskedMean averages the positions of x (B,N,H) where mask (B,N) is 1: (B,H) in
-// Float32. Without any it is zero.
-func MaskedMean(s *torch.Scope, x, mask torch.Tensor) torch.Tensor {
+// Float32, under autocast too. Without any it is zero.
+func MaskedMean(s *torch.Scope, x, mask torch.Tensor) (mean torch.Tensor) {
+	torch.Autocast(x.Device(), torch.Float32, func() { mean = maskedMean(s, x, mask) })
+	return mean
+}
+
+func maskedMean(s *torch.Scope, x, mask torch.Tensor) torch.Tensor {
 	return s.Sub(func(s *torch.Scope) torch.Tensor {
 		weights := torch.AsType(s, mask, torch.Float32)
 		sum := torch.MatMul(s, torch.Unsqueeze(s, weights, 1), torch.AsType(s, x, torch.Float32)) // (B,1,H)

@@ -6,8 +6,9 @@
 //	torch.go            Tensor, Error, DType, Device; reading tensors back
 //	scope.go            Scope: who frees what
 //	engine.go           Engine: the one thread that all tensor work runs on
-//	create.go … inplace.go  the operations, by subject
-//	autograd.go         gradients, seeds, the state of the random numbers
+//	create.go … inplace.go  the operations, by subject; adam.c the optimiser's
+//	autograd.go         gradients, autocast, seeds, the state of the random numbers
+//	group.go            Group: several processes that train together; dist.cpp, nccl.hpp
 //
 // A call looks like this:
 //
