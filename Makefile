@@ -35,9 +35,9 @@ check: setup ## linters, the race detector, known vulnerabilities
 	$(MAKE) race
 	$(GO) run $(GOVULNCHECK) ./...
 
-check-python: setup ## what only Python can judge: TensorBoard opens what training writes
+check-python: setup ## what only Python can judge: TensorBoard's files, SciPy's Spearman
 	deploy/setup.sh python
-	$(GO) test -count=1 -tags python -run 'TensorBoard' ./trainer
+	$(GO) test -count=1 -tags python -run 'TensorBoard|SciPy' ./trainer ./shared/eval
 
 race: setup ## the race detector on everything but the engine
 	$(GO) test -race -timeout 40m $$($(GO) list ./... | grep -v -e '/shared/torch$$')

@@ -1,6 +1,9 @@
 // Package eval judges embeddings against people's labels, without any model.
 //
 //   - spearman.go: rank correlation, number for number what SciPy computes;
+//   - bootstrap.go: its confidence interval;
+//   - tenths.go: where on the scale a model errs, and whether its scores mean
+//     what they say;
 //   - pairs.go: label.tsv, read line by line with exact complaints;
 //   - evaluate.go: the whole measure, pairs and embeddings in, Spearman out;
 //   - cosine.go: the score of a pair and the sum of the two models' halves;

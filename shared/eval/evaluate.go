@@ -19,8 +19,10 @@ type Result struct {
 	MissingIDs []string
 	// Unlabelled is how many pairs carried no label.
 	Unlabelled int
-	// Labels and Cosines are the scored pairs' values, in order of their
-	// first appearance: what a Calibration is fitted to.
+	// Scored are the pairs that were scored, in order of their first
+	// appearance; Labels and Cosines are their values, what a Calibration is
+	// fitted to.
+	Scored          []Pair
 	Labels, Cosines []float64
 }
 
@@ -40,6 +42,7 @@ func Evaluate(pairs []Pair, lookup func(id string) ([]float32, bool)) Result {
 			r.noteMissing(p.B, okB)
 			continue
 		}
+		r.Scored = append(r.Scored, p)
 		r.Labels = append(r.Labels, p.Label)
 		r.Cosines = append(r.Cosines, Cosine(a, b))
 	}
