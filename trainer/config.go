@@ -34,6 +34,8 @@ type TrainConfig struct {
 	Loaders    int    `name:"loaders" default:"1" help:"Goroutines that read, parse and tokenise the batches to come."`
 	LogEvery   int    `name:"log-every" default:"20" help:"Steps between two lines of metrics.jsonl."`
 
+	Dropout *float64 `name:"dropout" help:"Share of values that training drops, in place of the preset's; 0 makes runs comparable number by number."`
+
 	AttendPaddingFrames  bool   `name:"attend-padding-frames" help:"Let real frames attend to padding frames, as the published checkpoints do."`
 	LiteralSpecialTokens string `name:"literal-special-tokens" enum:"text,ids" default:"text" help:"What [SEP] typed into a title becomes: ordinary text, or the token's id as in the published checkpoints."`
 
@@ -164,6 +166,10 @@ func (c TrainConfig) Validate() error {
 		return errs.Field("preset", "expected tiny or base, found %q", c.Preset)
 	case !(c.HeldOut >= 0 && c.HeldOut <= 0.5):
 		return errs.Field("held-out", "expected a share from 0 to 0.5, found %v", c.HeldOut)
+	case c.Dropout != nil && !(*c.Dropout >= 0 && *c.Dropout < 1):
+		return errs.Field("dropout", "expected a share from 0 to below 1, found %v", *c.Dropout)
+	case c.Precision != "" && c.Precision != "fp32" && c.Precision != "bf16" && c.Precision != "auto":
+		return errs.Field("precision", "expected fp32, bf16 or auto, found %q", c.Precision)
 	case c.MicroBatch < 0:
 		return errs.Field("micro-batch", "expected 0 or more, found %d", c.MicroBatch)
 	case c.CheckpointEvery < 0:
@@ -177,21 +183,28 @@ func (c TrainConfig) Validate() error {
 	case c.LiteralSpecialTokens != "" && c.LiteralSpecialTokens != "text" && c.LiteralSpecialTokens != "ids":
 		return errs.Field("literal-special-tokens", "expected text or ids, found %q", c.LiteralSpecialTokens)
 	}
-	for _, s := range []struct {
-		prefix string
-		stage  StageConfig
-	}{
+	for _, s := range c.stages() {
+		if err := s.cfg.validate(s.prefix); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// stageSettings are a stage's schedule and the prefix of its flags.
+type stageSettings struct {
+	prefix string
+	cfg    StageConfig
+}
+
+func (c TrainConfig) stages() []stageSettings {
+	return []stageSettings{
 		{"pretrain-text", c.PretrainText},
 		{"pretrain-video", c.PretrainVideo},
 		{"pretrain-cross", c.PretrainCross},
 		{"finetune-late", c.FinetuneLate},
 		{"finetune-early", c.FinetuneEarly},
-	} {
-		if err := s.stage.validate(s.prefix); err != nil {
-			return err
-		}
 	}
-	return nil
 }
 
 func (c StageConfig) validate(prefix string) error {

@@ -2,23 +2,17 @@ package trainer
 
 import (
 	"context"
-	"fmt"
+	"strings"
 
 	"videosim/shared/model"
 	"videosim/shared/torch"
 	"videosim/shared/video"
 )
 
-// pairBatch is B pairs: pair i is video i of either side.
-type pairBatch struct {
-	first, second *video.Batch
-	labels        []float32
-}
-
 // finetuneLate makes late fusion of two pretrained towers and trains it on
 // pairs. The caller frees the scope of the result.
 func (r *run) finetuneLate(ctx context.Context, words *model.TextNet, frames *model.VideoNet, result *Result) (owned[*model.Late], error) {
-	n, err := build(ctx, r, seedLate, model.NewLate)
+	n, err := build(ctx, r, seedLate, fromLateHead, model.NewLate)
 	if err != nil {
 		return n, err
 	}
@@ -44,26 +38,34 @@ func (r *run) finetuneLate(ctx context.Context, words *model.TextNet, frames *mo
 // nothing new from one epoch to the next, on their outputs, computed once.
 func (r *run) trainLate(ctx context.Context, net *model.Late, cfg StageConfig, result *Result) error {
 	const name = "finetune late"
-	if cfg.Freeze == FreezeTowers && cfg.FrozenMode == FrozenEval {
-		return r.trainLateHead(ctx, name, net, cfg, result)
+	encoder := func(name string) bool { return !net.Trainable(name) }
+	hidden, frames := int64(r.model.Text.Hidden), int64(r.model.Video.FrameDim)
+	head := func(s *torch.Scope, rows torch.Tensor) torch.Tensor {
+		return net.Head(s, torch.Narrow(s, rows, 1, 0, hidden), torch.Narrow(s, rows, 1, hidden, frames)).Embedding
 	}
-	embed := func(s *torch.Scope, in *model.Inputs) torch.Tensor { return net.Forward(s, in).Embedding }
-	st := r.pairStage(name, cfg)
-	st.net = net.Params()
-	st.loss = func(s *torch.Scope, b pairBatch) stepLoss {
-		net.Params().SetTraining(true)
-		return r.pairLoss(s, b.labels, embed(s, r.inputs(s, b.first)), embed(s, r.inputs(s, b.second)))
+	towers := func(s *torch.Scope, b *video.Batch) torch.Tensor {
+		in := r.inputs(s, b)
+		text := torch.AsType(s, net.Text.Forward(s, in), torch.Float32)
+		return torch.Cat(s, 1, text, torch.AsType(s, net.Video.Forward(s, in), torch.Float32)) // (B,H+D)
 	}
-	st.measure = func(ctx context.Context) (float64, error) {
-		return r.heldOutSpearman(ctx, net.Params(), embed)
+	if !r.fixedTowers(cfg) {
+		n := pairNet[*video.Batch]{net.Params(), towers, head, cfg.Freeze == FreezeNone}
+		return finish(ctx, r, pairStage(r, name, cfg, n, r.collate, encoder), result)
 	}
-	return finish(ctx, r, st, result)
+	cache, err := r.cacheTowers(ctx, "towers-late", net.Params(), towers, wholeRows)
+	if err != nil {
+		return err
+	}
+	defer cache.Close()
+	rows := func(s *torch.Scope, x towerRows) torch.Tensor { return x.tensor(s, r.engine.Device()) }
+	n := pairNet[towerRows]{net.Params(), rows, head, false}
+	return finish(ctx, r, pairStage(r, name, cfg, n, cache.rows, encoder), result)
 }
 
 // finetuneEarly makes early fusion of the pretrained cross-modal network and
 // trains it on pairs. The caller frees the scope of the result.
 func (r *run) finetuneEarly(ctx context.Context, cross *model.Early, result *Result) (owned[*model.EarlyFinetuned], error) {
-	n, err := build(ctx, r, seedEarly, model.NewEarlyFinetuned)
+	n, err := build(ctx, r, seedEarly, fromHead, model.NewEarlyFinetuned)
 	if err != nil {
 		return n, err
 	}
@@ -81,27 +83,35 @@ func (r *run) finetuneEarly(ctx context.Context, cross *model.Early, result *Res
 	return n, err
 }
 
+// trainEarly is trainLate for early fusion, whose frozen towers are the title's
+// states and the projected frames; the cross-modal encoder learns.
 func (r *run) trainEarly(ctx context.Context, net *model.EarlyFinetuned, cfg StageConfig, result *Result) error {
-	embed := func(s *torch.Scope, in *model.Inputs) torch.Tensor { return net.Forward(s, in).Embedding }
-	learn := embed
-	if cfg.Freeze == FreezeTowers && cfg.FrozenMode == FrozenEval {
-		learn = func(s *torch.Scope, in *model.Inputs) torch.Tensor {
-			net.Params().SetTraining(false)
-			towers := net.Encoder.Towers(s, in)
-			net.Params().SetTraining(true)
-			return net.Head(s, net.Encoder.Join(s, in, towers)).Embedding
+	const name = "finetune early"
+	encoder := func(name string) bool { return strings.HasPrefix(name, "bert.") }
+	head := func(s *torch.Scope, rows torch.Tensor) torch.Tensor { return net.Head(s, model.EarlyOutput{Hidden: rows}).Embedding }
+	if !r.fixedTowers(cfg) {
+		encode := func(s *torch.Scope, b *video.Batch) torch.Tensor {
+			return torch.AsType(s, net.Encoder.Forward(s, r.inputs(s, b)), torch.Float32) // (B,2H)
 		}
+		n := pairNet[*video.Batch]{net.Params(), encode, head, true}
+		return finish(ctx, r, pairStage(r, name, cfg, n, r.collate, encoder), result)
 	}
-	st := r.pairStage("finetune early", cfg)
-	st.net = net.Params()
-	st.loss = func(s *torch.Scope, b pairBatch) stepLoss {
-		net.Params().SetTraining(true)
-		return r.pairLoss(s, b.labels, learn(s, r.inputs(s, b.first)), learn(s, r.inputs(s, b.second)))
+	towers := func(s *torch.Scope, b *video.Batch) torch.Tensor {
+		t := net.Encoder.Towers(s, r.inputs(s, b))
+		both := torch.Cat(s, 1, torch.AsType(s, t.Text, torch.Float32), torch.AsType(s, t.Frames, torch.Float32))
+		return torch.Reshape(s, both, int64(b.Len()), -1) // (B,(T+F)·H)
 	}
-	st.measure = func(ctx context.Context) (float64, error) {
-		return r.heldOutSpearman(ctx, net.Params(), embed)
+	cache, err := r.cacheTowers(ctx, "towers-early", net.Params(), towers, realPositions(r.model.Text.Hidden))
+	if err != nil {
+		return err
 	}
-	return finish(ctx, r, st, result)
+	defer cache.Close()
+	join := func(s *torch.Scope, x towerStates) torch.Tensor {
+		in, towers := x.inputs(s, r.engine.Device())
+		return torch.AsType(s, net.Encoder.Join(s, in, towers).Hidden, torch.Float32)
+	}
+	n := pairNet[towerStates]{net.Params(), join, head, true}
+	return finish(ctx, r, pairStage(r, name, cfg, n, cache.states, encoder), result)
 }
 
 // trainable says which parameters a finetuning stage may change.
@@ -112,14 +122,11 @@ func trainable(cfg StageConfig, head func(name string) bool) func(name string) b
 	return head
 }
 
-// pairStage is what finetuning on whole videos has in common.
-func (r *run) pairStage(name string, cfg StageConfig) stage[pairBatch] {
-	pairs := r.corpus.split.Train
-	return stage[pairBatch]{
-		name: name, cfg: cfg, items: len(pairs), videosPerItem: 2,
-		load: r.pairBatch,
-		ids:  r.pairIDs,
-	}
+// fixedTowers reports whether the frozen encoders of a stage make the same of
+// a video every time: they neither learn nor drop values at random.
+func (r *run) fixedTowers(cfg StageConfig) bool {
+	drops := r.model.Text.Dropout > 0 || r.model.Video.Dropout > 0
+	return cfg.Freeze == FreezeTowers && (cfg.FrozenMode == FrozenEval || !drops)
 }
 
 // finish runs st and notes its result.
@@ -131,123 +138,10 @@ func finish[T any](ctx context.Context, r *run, st stage[T], result *Result) err
 	return err
 }
 
-func (r *run) pairIDs(items []int) []string {
-	var ids []string
-	for _, p := range pick(r.corpus.split.Train, items) {
-		ids = append(ids, p.A, p.B)
-	}
-	return ids
-}
-
-func (r *run) pairBatch(items []int) (b pairBatch, err error) {
-	pairs := pick(r.corpus.split.Train, items)
-	first, second := make([]string, len(pairs)), make([]string, len(pairs))
-	b.labels = make([]float32, len(pairs))
-	for i, p := range pairs {
-		first[i], second[i], b.labels[i] = p.A, p.B, float32(p.Label)
-	}
-	if b.first, err = r.collate(first); err != nil {
-		return b, err
-	}
-	b.second, err = r.collate(second)
-	return b, err
-}
-
 func (r *run) collate(ids []string) (*video.Batch, error) {
 	videos, err := r.corpus.read(ids)
 	if err != nil {
 		return nil, err
 	}
 	return r.collator.Collate(videos)
-}
-
-func (r *run) pairLoss(s *torch.Scope, labels []float32, embedding1, embedding2 torch.Tensor) stepLoss {
-	y := torch.To(s, torch.FromFloat32s(s, labels, int64(len(labels))), torch.Float32, r.engine.Device())
-	l := PairLoss(s, embedding1, embedding2, y)
-	return stepLoss{
-		total:        l.Total,
-		supervised:   l.Supervised,
-		unsupervised: torch.Add(s, l.Unsupervised1, l.Unsupervised2),
-	}
-}
-
-// stateBatch is B pairs by the outputs of late fusion's towers: (B, H+D), text
-// before video.
-type stateBatch struct {
-	first, second []float32
-	labels        []float32
-}
-
-// trainLateHead is trainLate on tower outputs.
-func (r *run) trainLateHead(ctx context.Context, name string, net *model.Late, cfg StageConfig, result *Result) error {
-	states, err := r.towerStates(ctx, net)
-	if err != nil {
-		return fmt.Errorf("%s: compute the towers: %w", name, err)
-	}
-	width := r.model.Text.Hidden + r.model.Video.FrameDim
-	embed := func(s *torch.Scope, rows []float32) torch.Tensor {
-		both := torch.To(s, torch.FromFloat32s(s, rows, int64(len(rows)/width), int64(width)), torch.Float32, r.engine.Device())
-		h, d := int64(r.model.Text.Hidden), int64(r.model.Video.FrameDim)
-		return net.Head(s, torch.Narrow(s, both, 1, 0, h), torch.Narrow(s, both, 1, h, d)).Embedding
-	}
-	heldOut := pairIDs(r.corpus.split.HeldOut)
-	return finish(ctx, r, stage[stateBatch]{
-		name: name, cfg: cfg, net: net.Params(), items: len(r.corpus.split.Train), videosPerItem: 2,
-		load: func(items []int) (stateBatch, error) { return r.stateBatch(states, items), nil },
-		loss: func(s *torch.Scope, b stateBatch) stepLoss {
-			net.Params().SetTraining(true)
-			return r.pairLoss(s, b.labels, embed(s, b.first), embed(s, b.second))
-		},
-		measure: func(ctx context.Context) (spearman float64, err error) {
-			err = r.engine.Do(ctx, func(s *torch.Scope) error {
-				net.Params().SetTraining(false)
-				torch.NoGrad(func() {
-					rows := rowsOfTensor(embed(s, states.of(heldOut)))
-					spearman = scorePairs(r.corpus.split.HeldOut, heldOut, rows).Spearman
-				})
-				return nil
-			})
-			return spearman, err
-		},
-		ids: r.pairIDs,
-	}, result)
-}
-
-// states are the tower outputs of videos, by id.
-type states map[string][]float32
-
-// of joins the rows of ids.
-func (x states) of(ids []string) []float32 {
-	var out []float32
-	for _, id := range ids {
-		out = append(out, x[id]...)
-	}
-	return out
-}
-
-// towerStates computes the towers for every video of a pair: 4·(H+D) bytes
-// each.
-func (r *run) towerStates(ctx context.Context, net *model.Late) (states, error) {
-	ids := append(pairIDs(r.corpus.split.Train), pairIDs(r.corpus.split.HeldOut)...)
-	rows, err := r.rowsOf(ctx, ids, net.Params(), func(s *torch.Scope, in *model.Inputs) torch.Tensor {
-		return torch.Cat(s, 1, net.Text.Forward(s, in), net.Video.Forward(s, in))
-	})
-	if err != nil {
-		return nil, err
-	}
-	out := make(states, len(ids))
-	for i, id := range ids {
-		out[id] = rows[i]
-	}
-	return out, nil
-}
-
-func (r *run) stateBatch(x states, items []int) stateBatch {
-	var b stateBatch
-	for _, p := range pick(r.corpus.split.Train, items) {
-		b.first = append(b.first, x[p.A]...)
-		b.second = append(b.second, x[p.B]...)
-		b.labels = append(b.labels, float32(p.Label))
-	}
-	return b
 }

@@ -3,6 +3,8 @@ package trainer
 import (
 	"context"
 	"fmt"
+	"iter"
+	"slices"
 
 	"videosim/shared/model"
 	"videosim/shared/nn"
@@ -16,9 +18,12 @@ type owned[N any] struct {
 	scope *torch.Scope
 }
 
+// network is any of the networks that a run trains.
+type network interface{ Params() *nn.Params }
+
 // tagNet is a network that is pretrained on tags.
 type tagNet interface {
-	Params() *nn.Params
+	network
 	Forward(s *torch.Scope, in *model.Inputs) torch.Tensor // hidden state of a video
 	Logits(s *torch.Scope, hidden torch.Tensor) torch.Tensor
 }
@@ -28,6 +33,7 @@ type tagStage[N tagNet] struct {
 	name  string
 	seed  uint64 // sets this stage's random numbers apart from the others'
 	cfg   StageConfig
+	from  origin // of its first values, in a bundle that training starts from
 	build func(model.Config, *nn.Params) N
 }
 
@@ -40,7 +46,7 @@ type tagBatch struct {
 // pretrain trains a new network on the tags of all videos that are not held
 // out. The caller frees the scope of the result.
 func pretrain[N tagNet](ctx context.Context, r *run, t tagStage[N], result *Result) (owned[N], error) {
-	n, err := build(ctx, r, t.seed, t.build)
+	n, err := build(ctx, r, t.seed, t.from, t.build)
 	if err != nil {
 		return n, fmt.Errorf("%s: %w", t.name, err)
 	}
@@ -51,17 +57,15 @@ func pretrain[N tagNet](ctx context.Context, r *run, t tagStage[N], result *Resu
 	if err != nil {
 		return n, err
 	}
-	st := stage[tagBatch]{
+	st := stage[[]tagBatch]{
 		name: t.name, cfg: t.cfg, net: n.net.Params(), items: r.corpus.pretrainCount(), videosPerItem: 1,
-		load: r.tagBatch,
-		loss: func(s *torch.Scope, b tagBatch) stepLoss {
-			n.net.Params().SetTraining(true)
-			logits := n.net.Logits(s, n.net.Forward(s, r.inputs(s, b.videos)))
-			labels := torch.To(s, torch.FromFloat32s(s, b.labels, logits.Shape()...), torch.Float32, logits.Device())
-			return stepLoss{total: TagLoss(s, torch.Sigmoid(s, logits), labels)}
-		},
+		load:    r.tagBatches,
+		learn:   func(s *torch.Scope, parts []tagBatch) lossValues { return learnTags(r, n.net, parts) },
+		partial: func(string) bool { return true },
 		measure: func(ctx context.Context) (float64, error) {
-			return r.heldOutSpearman(ctx, n.net.Params(), n.net.Forward)
+			return heldOutSpearman(ctx, r, n.net.Params(), r.collate, func(s *torch.Scope, b *video.Batch) torch.Tensor {
+				return n.net.Forward(s, r.inputs(s, b))
+			})
 		},
 		ids: r.corpus.pretrainIDs,
 	}
@@ -74,15 +78,42 @@ func pretrain[N tagNet](ctx context.Context, r *run, t tagStage[N], result *Resu
 	return n, nil
 }
 
-// build makes a network with new values in a scope of its own. Every stage
-// seeds the engine anew, so that its outcome does not depend on how many
-// random numbers earlier stages drew.
-func build[N any](ctx context.Context, r *run, seed uint64, make func(model.Config, *nn.Params) N) (owned[N], error) {
+// learnTags adds the gradients of this process's share of a batch to the
+// network's, part by part: the loss is a sum over videos, so parts add up to
+// the whole.
+func learnTags[N tagNet](r *run, net N, parts []tagBatch) lossValues {
+	net.Params().SetTraining(true)
+	total := 0.0
+	for _, b := range parts {
+		s := torch.NewScope()
+		var logits torch.Tensor
+		r.mixed(func() { logits = net.Logits(s, net.Forward(s, r.inputs(s, b.videos))) })
+		probabilities := torch.Sigmoid(s, torch.AsType(s, logits, torch.Float32))
+		labels := torch.To(s, torch.FromFloat32s(s, b.labels, logits.Shape()...), torch.Float32, r.engine.Device())
+		loss := TagLoss(s, probabilities, labels)
+		loss.Backward()
+		total += loss.Item()
+		s.Close()
+	}
+	return lossValues{Total: r.world.sum(total)[0]}
+}
+
+// build makes a network with new values in a scope of its own, or with those
+// of the bundle that training starts from. Every stage seeds the engine anew,
+// so that its outcome does not depend on how many random numbers earlier
+// stages drew; from then on every process draws its own.
+func build[N network](ctx context.Context, r *run, seed uint64, from origin, make func(model.Config, *nn.Params) N) (owned[N], error) {
 	var n owned[N]
 	err := r.engine.Do(ctx, func(*torch.Scope) error {
 		torch.Seed(r.engine.Device(), r.cfg.Seed<<8|seed)
 		n.scope = torch.NewScope()
 		n.net = make(r.model, nn.NewParams(n.scope, nn.Options{Device: r.engine.Device()}))
+		if err := r.start.into(n.net.Params(), from); err != nil {
+			return err
+		}
+		if rank := uint64(r.world.rank()); rank > 0 {
+			torch.Seed(r.engine.Device(), r.cfg.Seed<<8|seed|rank<<40)
+		}
 		return nil
 	})
 	return n, err
@@ -96,8 +127,39 @@ func (r *run) free(s *torch.Scope) {
 	}
 }
 
+// mixed runs a forward pass in the run's precision: in bf16 matrix products
+// are computed in bfloat16, weights, norms and losses stay in Float32.
+func (r *run) mixed(f func()) {
+	if r.engine.DType() == torch.Float32 {
+		f()
+		return
+	}
+	torch.Autocast(r.engine.Device(), r.engine.DType(), f)
+}
+
 func (r *run) inputs(s *torch.Scope, b *video.Batch) *model.Inputs {
 	return model.NewInputs(s, b, r.engine.Device(), torch.Float32)
+}
+
+// tagBatches makes the parts of one batch.
+func (r *run) tagBatches(items []int) ([]tagBatch, error) {
+	var out []tagBatch
+	for part := range r.parts(items) {
+		b, err := r.tagBatch(part)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, b)
+	}
+	return out, nil
+}
+
+// parts cuts a batch into what goes through a network at once.
+func (r *run) parts(items []int) iter.Seq[[]int] {
+	if r.cfg.MicroBatch == 0 {
+		return slices.Chunk(items, max(len(items), 1))
+	}
+	return slices.Chunk(items, r.cfg.MicroBatch)
 }
 
 func (r *run) tagBatch(items []int) (tagBatch, error) {

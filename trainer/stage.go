@@ -21,15 +21,10 @@ type stage[T any] struct {
 
 	videosPerItem int
 	load          func(items []int) (T, error)               // on the loader's goroutines
-	loss          func(s *torch.Scope, batch T) stepLoss     // puts its network into training mode
+	learn         func(s *torch.Scope, batch T) lossValues   // forward and backward; the loss of all processes
+	partial       func(name string) bool                     // parameters of whose gradient every process has a part
 	measure       func(ctx context.Context) (float64, error) // Spearman on the held-out pairs
 	ids           func(items []int) []string                 // to name a batch in an error
-}
-
-// stepLoss is a step's loss; the parts are absent in pretraining.
-type stepLoss struct {
-	total                    torch.Tensor
-	supervised, unsupervised torch.Tensor
 }
 
 // StageResult is where a stage ended: at its best epoch.
@@ -40,41 +35,49 @@ type StageResult struct {
 }
 
 // runStage trains st and leaves its network at the weights of the best epoch:
-// the first one of the highest Spearman on the held-out pairs.
+// the first one of the highest Spearman on the held-out pairs. A stage that a
+// run before this one has finished is only loaded, one that it has begun goes
+// on where its checkpoint was made.
 func runStage[T any](ctx context.Context, r *run, st stage[T]) (StageResult, error) {
+	if done, ok, err := r.loadFinished(ctx, st.name, st.net); ok || err != nil {
+		return done, err
+	}
 	t, err := newStageRun(ctx, r, st)
 	if err != nil {
 		return StageResult{}, fmt.Errorf("%s: %w", st.name, err)
 	}
 	defer t.close()
-	for epoch := 1; epoch <= st.cfg.Epochs; epoch++ {
-		if err := t.epoch(ctx, epoch); err != nil {
-			return StageResult{}, fmt.Errorf("%s, epoch %d: %w", st.name, epoch, err)
+	for t.state.Epoch <= st.cfg.Epochs {
+		if err := t.epoch(ctx); err != nil {
+			return StageResult{}, fmt.Errorf("%s, epoch %d: %w", st.name, t.state.Epoch, err)
 		}
+		t.state.nextEpoch()
 	}
-	if err := r.engine.Do(ctx, func(*torch.Scope) error { t.bestWeights.restore(st.net); return nil }); err != nil {
-		return StageResult{}, fmt.Errorf("%s: restore epoch %d: %w", st.name, t.best.Epoch, err)
+	best, err := t.finish(ctx)
+	if err != nil {
+		return best, fmt.Errorf("%s: restore epoch %d: %w", st.name, best.Epoch, err)
 	}
-	return t.best, nil
+	return best, nil
 }
 
 // stageRun is a stage in progress. Tensors are touched on the engine only.
 type stageRun[T any] struct {
 	*run
 	stage[T]
-	moments     *torch.Scope // owns the optimiser's state
-	optimizer   *BertAdam
-	display     *stageProgress
-	step        int // taken so far
-	best        StageResult
-	bestWeights snapshot
-	losses      lossSum // since the epoch began
-	recent      lossSum // since the last line of metrics
+	plan      shareOf      // of any epoch: all have the same number of batches
+	moments   *torch.Scope // owns the optimiser's state
+	optimizer *BertAdam
+	display   *stageProgress
+	state     stageState
 }
 
 func newStageRun[T any](ctx context.Context, r *run, st stage[T]) (*stageRun[T], error) {
-	steps := inOrder(st.items, st.cfg.Batch).Len() * st.cfg.Epochs
-	t := &stageRun[T]{run: r, stage: st, best: StageResult{Name: st.name, Spearman: math.NaN()}}
+	if st.items < r.world.size() {
+		return nil, errs.New(errs.Invalid, "%d items for %d processes: expected at least one each", st.items, r.world.size())
+	}
+	t := &stageRun[T]{run: r, stage: st, state: newStageState(st.name)}
+	t.plan = t.shareOf(inOrder(st.items, st.cfg.Batch))
+	steps := t.plan.Len() * st.cfg.Epochs
 	err := r.engine.Do(ctx, func(*torch.Scope) error {
 		t.moments = torch.NewScope()
 		t.optimizer = NewBertAdam(t.moments, Schedule{Peak: st.cfg.LearningRate, Warmup: st.cfg.Warmup, Total: steps})
@@ -83,14 +86,16 @@ func newStageRun[T any](ctx context.Context, r *run, st stage[T]) (*stageRun[T],
 				t.optimizer.Add(p.Name, p.Tensor, Decays(p.Name))
 			}
 		}
-		return nil
+		return t.resume()
 	})
 	if err != nil {
 		return nil, err
 	}
-	t.display = r.progress.stage(st.name, st.cfg.Epochs, steps)
+	t.display = r.progress.stage(st.name, st.cfg.Epochs, steps, t.state.Step)
 	return t, nil
 }
+
+func (r *run) shareOf(p plan) shareOf { return shareOf{p, r.world.rank(), r.world.size()} }
 
 // close frees the moments. It must work after ctx has ended, too.
 func (t *stageRun[T]) close() {
@@ -101,47 +106,91 @@ func (t *stageRun[T]) close() {
 	}
 }
 
-func (t *stageRun[T]) epoch(ctx context.Context, epoch int) error {
-	t.losses = lossSum{}
-	batches := shuffled(t.items, t.stage.cfg.Batch, t.run.cfg.Seed, epoch)
+// epoch trains on what is left of the epoch and judges the outcome.
+func (t *stageRun[T]) epoch(ctx context.Context) error {
+	t.plan = t.shareOf(shuffled(t.items, t.stage.cfg.Batch, t.run.cfg.Seed, t.state.Epoch))
 	l := loader[T]{load: t.load, workers: t.run.cfg.Loaders, ahead: t.run.cfg.Loaders + 1}
-	err := l.each(ctx, batches, 0, func(_ int, items []int, batch T) error {
-		return t.train(ctx, epoch, items, batch)
+	// The context ends an epoch between two steps only, where all processes
+	// agree to stop and a checkpoint can be made.
+	err := l.each(context.WithoutCancel(ctx), t.plan, t.state.Batch, func(i int, items []int, batch T) error {
+		return t.train(ctx, i, items, batch)
 	})
 	if err != nil {
 		return err
 	}
-	return t.judge(ctx, epoch)
+	if err := t.save(); err != nil {
+		return err
+	}
+	return t.judge(ctx)
 }
 
-// train takes one step.
-func (t *stageRun[T]) train(ctx context.Context, epoch int, items []int, batch T) error {
+// train takes one step, then a checkpoint if it is time for one or to stop.
+func (t *stageRun[T]) train(ctx context.Context, i int, items []int, batch T) error {
 	var values lossValues
-	rate := 0.0
-	err := t.engine.Do(ctx, func(s *torch.Scope) error {
-		l := t.loss(s, batch)
-		if values = l.read(); !values.finite() {
+	var rate float64
+	var stop, save, diverged bool
+	err := t.engine.Do(context.WithoutCancel(ctx), func(s *torch.Scope) error {
+		before := torch.RNGState(t.engine.Device())
+		values = t.learn(s, batch)
+		if !values.finite() {
+			diverged = true
+			torch.SetRNGState(t.engine.Device(), before)
 			return t.diverged(values, items)
 		}
-		l.total.Backward()
+		t.world.sumGradients(s, t.net, t.partial)
 		rate = t.optimizer.LearningRate()
 		t.optimizer.Step(s)
+		stop, save = t.agree(ctx.Err() != nil, t.checkpoints.due())
 		return nil
 	})
+	if diverged {
+		return t.keepLastGood(err)
+	}
 	if err != nil {
 		return err
 	}
-	t.step++
-	t.losses.add(values)
-	t.recent.add(values)
-	t.display.advance(epoch, len(items)*t.videosPerItem, t.recent.mean().total)
-	if t.step%t.run.cfg.LogEvery != 0 {
+	t.state.Batch = i + 1
+	if err := t.note(i, values, rate); err != nil {
+		return err
+	}
+	if stop || save {
+		if err := t.save(); err != nil {
+			return err
+		}
+	}
+	if stop {
+		t.log.Info("stopped; --resume goes on from here", "stage", t.name, "step", t.state.Step)
+		return errs.New(errs.Unavailable, "step %d: stopped: %w", t.state.Step, context.Canceled)
+	}
+	return nil
+}
+
+// agree tells whether any process wants to stop, and whether the main one
+// wants a checkpoint.
+func (t *stageRun[T]) agree(stop, save bool) (bool, bool) {
+	number := func(b bool) float64 {
+		if b {
+			return 1
+		}
+		return 0
+	}
+	flags := t.world.sum(number(stop), number(save && t.world.main()))
+	return flags[0] > 0, flags[1] > 0
+}
+
+// note counts a step and shows it.
+func (t *stageRun[T]) note(i int, values lossValues, rate float64) error {
+	t.state.Step++
+	t.state.Losses.add(values)
+	t.state.Recent.add(values)
+	t.display.advance(t.state.Epoch, len(t.plan.whole(i))*t.videosPerItem, t.state.Recent.mean().Total)
+	if t.state.Step%t.run.cfg.LogEvery != 0 {
 		return nil
 	}
-	m := metric{Event: "step", Stage: t.name, Epoch: epoch, Step: t.step, LearningRate: &rate, Rate: finite(t.display.rate())}
-	t.recent.mean().into(&m)
-	t.recent = lossSum{}
-	return t.metrics.write(m)
+	m := metric{Event: "step", Stage: t.name, Epoch: t.state.Epoch, Step: t.state.Step, LearningRate: &rate, Rate: finite(t.display.rate())}
+	t.state.Recent.mean().into(&m)
+	t.state.Recent = lossSum{}
+	return t.record(m)
 }
 
 // diverged names the batch that broke the loss. Nothing was changed by it.
@@ -149,70 +198,42 @@ func (t *stageRun[T]) diverged(values lossValues, items []int) error {
 	ids := t.ids(items)
 	shown := ids[:min(len(ids), 20)]
 	return errs.New(errs.Internal, "step %d: the loss is %v: lower the learning rate, or look at the batch's %d videos: %s",
-		t.step+1, values.total, len(ids), strings.Join(shown, " "))
+		t.state.Step+1, values.Total, len(ids), strings.Join(shown, " "))
+}
+
+// keepLastGood writes a checkpoint of the state before a step that diverged.
+func (t *stageRun[T]) keepLastGood(failure error) error {
+	if err := t.save(); err != nil {
+		t.log.Error("keep the last good state", "stage", t.name, "error", err)
+	}
+	return failure
 }
 
 // judge measures the epoch and keeps its weights if no earlier one was as good.
-func (t *stageRun[T]) judge(ctx context.Context, epoch int) error {
+func (t *stageRun[T]) judge(ctx context.Context) error {
 	spearman, err := t.measure(ctx)
 	if err != nil {
 		return fmt.Errorf("measure: %w", err)
 	}
 	// An undefined coefficient ranks lowest, so that some epoch is always kept.
-	best := t.bestWeights == nil || spearman > t.best.Spearman || math.IsNaN(t.best.Spearman) && !math.IsNaN(spearman)
+	best := t.state.Best.Epoch == 0 || spearman > t.state.Best.spearman() || math.IsNaN(t.state.Best.spearman()) && !math.IsNaN(spearman)
 	if best {
-		t.best.Epoch, t.best.Spearman = epoch, spearman
-		err := t.engine.Do(ctx, func(*torch.Scope) error { t.bestWeights = takeSnapshot(t.net); return nil })
-		if err != nil {
-			return fmt.Errorf("keep the weights: %w", err)
+		t.state.Best = bestEpoch{t.state.Epoch, finite(spearman)}
+		if err := t.saveBest(ctx); err != nil {
+			return err
 		}
 	}
-	mean := t.losses.mean()
-	t.display.epochDone(epoch, mean.total, spearman, best)
-	m := metric{Event: "epoch", Stage: t.name, Epoch: epoch, Step: t.step, Spearman: finite(spearman), Best: best, Rate: finite(t.display.rate())}
+	mean := t.state.Losses.mean()
+	t.display.epochDone(t.state.Epoch, mean.Total, spearman, best)
+	m := metric{Event: "epoch", Stage: t.name, Epoch: t.state.Epoch, Step: t.state.Step, Spearman: finite(spearman), Best: best, Rate: finite(t.display.rate())}
 	mean.into(&m)
-	return t.metrics.write(m)
+	return t.record(m)
 }
 
-// lossValues are a step's losses, read back from the device.
-type lossValues struct {
-	total, supervised, unsupervised float64
-	parts                           bool
-}
-
-func (l stepLoss) read() lossValues {
-	v := lossValues{total: l.total.Item(), parts: l.supervised.Defined()}
-	if v.parts {
-		v.supervised, v.unsupervised = l.supervised.Item(), l.unsupervised.Item()
+// record writes a line of metrics, in the main process.
+func (r *run) record(m metric) error {
+	if !r.world.main() {
+		return nil
 	}
-	return v
-}
-
-func (v lossValues) finite() bool { return !math.IsNaN(v.total) && !math.IsInf(v.total, 0) }
-
-// into fills the loss fields of a line of metrics.
-func (v lossValues) into(m *metric) {
-	m.Loss = finite(v.total)
-	if v.parts {
-		m.Supervised, m.Unsupervised = finite(v.supervised), finite(v.unsupervised)
-	}
-}
-
-// lossSum adds up losses over steps.
-type lossSum struct {
-	sum   lossValues
-	steps int
-}
-
-func (l *lossSum) add(v lossValues) {
-	l.sum.total += v.total
-	l.sum.supervised += v.supervised
-	l.sum.unsupervised += v.unsupervised
-	l.sum.parts = v.parts
-	l.steps++
-}
-
-func (l *lossSum) mean() lossValues {
-	n := float64(max(l.steps, 1))
-	return lossValues{l.sum.total / n, l.sum.supervised / n, l.sum.unsupervised / n, l.sum.parts}
+	return r.metrics.write(m)
 }

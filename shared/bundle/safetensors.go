@@ -8,7 +8,6 @@ import (
 	"io"
 	"math"
 	"slices"
-	"strings"
 
 	"videosim/shared/errs"
 )
@@ -53,24 +52,32 @@ func dtypeBytes(dtype string) int64 {
 
 // check compares dtype, shape and the number of data bytes.
 func (t NamedTensor) check(dataBytes int64) error {
-	width := dtypeBytes(t.DType)
-	if width == 0 {
-		return fmt.Errorf("tensor %q: dtype: expected one of F64 F32 F16 BF16 I64 I32 I16 I8 U8 BOOL, found %q", t.Name, t.DType)
-	}
-	size := width
-	for _, n := range t.Shape {
-		if n < 0 {
-			return fmt.Errorf("tensor %q: shape %v has a negative axis", t.Name, t.Shape)
-		}
-		if n > 0 && size > math.MaxInt64/n {
-			return fmt.Errorf("tensor %q: shape %v is too large", t.Name, t.Shape)
-		}
-		size *= n
+	size, err := t.size()
+	if err != nil {
+		return err
 	}
 	if size != dataBytes {
 		return fmt.Errorf("tensor %q: %s %v needs %d bytes, found %d", t.Name, t.DType, t.Shape, size, dataBytes)
 	}
 	return nil
+}
+
+// size is the number of bytes that dtype and shape ask for.
+func (t NamedTensor) size() (int64, error) {
+	size := dtypeBytes(t.DType)
+	if size == 0 {
+		return 0, fmt.Errorf("tensor %q: dtype: expected one of F64 F32 F16 BF16 I64 I32 I16 I8 U8 BOOL, found %q", t.Name, t.DType)
+	}
+	for _, n := range t.Shape {
+		if n < 0 {
+			return 0, fmt.Errorf("tensor %q: shape %v has a negative axis", t.Name, t.Shape)
+		}
+		if n > 0 && size > math.MaxInt64/n {
+			return 0, fmt.Errorf("tensor %q: shape %v is too large", t.Name, t.Shape)
+		}
+		size *= n
+	}
+	return size, nil
 }
 
 // TensorFile is an open safetensors file, mapped into memory: a tensor's Data
@@ -227,70 +234,5 @@ func ReadSafetensors(path string) ([]NamedTensor, error) {
 // WriteSafetensors writes the tensors to path and syncs the file. Tensors are
 // stored widest type first, then by name, so the same tensors make the same bytes.
 func WriteSafetensors(path string, tensors []NamedTensor) error {
-	return writeFile(path, func(w io.Writer) error { return encodeSafetensors(w, tensors) })
-}
-
-func encodeSafetensors(w io.Writer, tensors []NamedTensor) error {
-	sorted := slices.Clone(tensors)
-	// By element width first, widest first: every tensor then starts at a
-	// multiple of its own width.
-	slices.SortFunc(sorted, func(a, b NamedTensor) int {
-		if d := dtypeBytes(b.DType) - dtypeBytes(a.DType); d != 0 {
-			return int(d)
-		}
-		return strings.Compare(a.Name, b.Name)
-	})
-	header, err := encodeHeader(sorted)
-	if err != nil {
-		return err
-	}
-	if _, err := w.Write(header); err != nil {
-		return err
-	}
-	for _, t := range sorted {
-		if _, err := w.Write(t.Data); err != nil {
-			return fmt.Errorf("tensor %q: %w", t.Name, err)
-		}
-	}
-	return nil
-}
-
-// encodeHeader returns length and JSON, padded with blanks to a multiple of 8.
-func encodeHeader(sorted []NamedTensor) ([]byte, error) {
-	out := append(make([]byte, 8), '{')
-	seen := make(map[string]bool, len(sorted))
-	offset := int64(0)
-	for i, t := range sorted {
-		if t.Name == "" || t.Name == metadataKey || seen[t.Name] {
-			return nil, errs.New(errs.Invalid, "tensor name %q is empty, reserved or there twice", t.Name)
-		}
-		seen[t.Name] = true
-		if err := t.check(int64(len(t.Data))); err != nil {
-			return nil, errs.New(errs.Invalid, "%w", err)
-		}
-		shape := t.Shape
-		if shape == nil {
-			shape = []int64{} // a scalar is [], never null
-		}
-		next := offset + int64(len(t.Data))
-		entry, err := json.Marshal(headerEntry{DType: t.DType, Shape: shape, Offsets: [2]int64{offset, next}})
-		if err != nil {
-			return nil, fmt.Errorf("header of tensor %q: %w", t.Name, err)
-		}
-		name, err := json.Marshal(t.Name)
-		if err != nil {
-			return nil, fmt.Errorf("tensor name %q: %w", t.Name, err)
-		}
-		if i > 0 {
-			out = append(out, ',')
-		}
-		out = append(append(append(out, name...), ':'), entry...)
-		offset = next
-	}
-	out = append(out, '}')
-	for len(out)%8 != 0 {
-		out = append(out, ' ')
-	}
-	binary.LittleEndian.PutUint64(out, uint64(len(out)-8))
-	return out, nil
+	return writeFile(path, func(w io.Writer) error { return encodeSafetensors(w, nil, stored(tensors)) })
 }
