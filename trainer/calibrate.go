@@ -8,7 +8,6 @@ import (
 	"videosim/shared/bundle"
 	"videosim/shared/eval"
 	"videosim/shared/model"
-	"videosim/shared/text"
 	"videosim/shared/torch"
 	"videosim/shared/video"
 )
@@ -29,36 +28,29 @@ func lookup(rows map[string][]float32) func(id string) ([]float32, bool) {
 // halvesOf embeds videos with both models in evaluation mode.
 func (r *run) halvesOf(ctx context.Context, late *model.Late, early *model.EarlyFinetuned, ids []string) (halves, error) {
 	h := halves{make(map[string][]float32, len(ids)), make(map[string][]float32, len(ids))}
-	ensemble := model.NewEnsemble(r.model, late, early)
-	l := loader[*video.Batch]{workers: r.cfg.Loaders, ahead: r.cfg.Loaders + 1, load: func(items []int) (*video.Batch, error) {
-		return r.collate(pick(ids, items))
-	}}
-	err := l.each(ctx, inOrder(len(ids), measureBatch), 0, func(_ int, _ []int, b *video.Batch) error {
-		return r.engine.Do(ctx, func(s *torch.Scope) error {
-			late.Params().SetTraining(false)
-			early.Params().SetTraining(false)
-			rows, err := ensemble.Embed(s, b)
-			if err != nil {
-				return err
-			}
-			for i, id := range b.IDs {
-				h.late[id], h.early[id] = rows.Late[i], rows.Early[i]
-			}
-			return nil
-		})
+	rows, err := rowsOf(ctx, r, ids, late.Params(), r.collate, func(s *torch.Scope, b *video.Batch) torch.Tensor {
+		early.Params().SetTraining(false)
+		in := r.inputs(s, b)
+		return torch.Cat(s, 1, late.Forward(s, in).Embedding, early.Forward(s, in).Embedding) // (B,2E)
 	})
-	return h, err
+	if err != nil {
+		return h, err
+	}
+	for i, id := range ids {
+		h.late[id], h.early[id] = rows[i][:r.model.Embedding], rows[i][r.model.Embedding:]
+	}
+	return h, nil
 }
 
 // untrained is the held-out Spearman of both models with their first random
 // values: what the corpus gives away for nothing.
 func (r *run) untrained(ctx context.Context) (float64, error) {
-	late, err := build(ctx, r, seedLate, model.NewLate)
+	late, err := build(ctx, r, seedLate, fromLateHead, model.NewLate)
 	if err != nil {
 		return 0, err
 	}
 	defer r.free(late.scope)
-	early, err := build(ctx, r, seedEarly, model.NewEarlyFinetuned)
+	early, err := build(ctx, r, seedEarly, fromHead, model.NewEarlyFinetuned)
 	if err != nil {
 		return 0, err
 	}
@@ -84,8 +76,11 @@ func (r *run) finish(ctx context.Context, late *model.Late, early *model.EarlyFi
 	result.Ensemble = eval.Evaluate(s.HeldOut, h.combined).Spearman
 	train := eval.Evaluate(s.Train, h.combined)
 	calibration := eval.FitCalibration(train.Cosines, train.Labels)
-	if err := r.metrics.write(metric{Event: "calibration", Stage: "ensemble", Spearman: finite(result.Ensemble), TrainPairs: train.Pairs, HeldOutPairs: len(s.HeldOut)}); err != nil {
+	if err := r.record(metric{Event: "calibration", Stage: "ensemble", Spearman: finite(result.Ensemble), TrainPairs: train.Pairs, HeldOutPairs: len(s.HeldOut)}); err != nil {
 		return err
+	}
+	if !r.world.main() {
+		return nil
 	}
 	r.progress.println("%-22s held-out spearman %s (late %s, early %s, untrained %s)", "ensemble",
 		figure(result.Ensemble), figure(result.Late), figure(result.Early), figure(result.Untrained))
@@ -112,7 +107,7 @@ func (r *run) write(ctx context.Context, late *model.Late, early *model.EarlyFin
 	if err != nil {
 		return "", fmt.Errorf("encode the model config: %w", err)
 	}
-	c := bundle.Contents{Config: append(config, '\n'), Vocab: text.ChineseVocab(), Manifest: manifest}
+	c := bundle.Contents{Config: append(config, '\n'), Vocab: r.start.vocab, Manifest: manifest}
 	err = r.engine.Do(ctx, func(*torch.Scope) error {
 		c.Late, c.Early = late.Params().Export(), early.Params().Export()
 		return nil

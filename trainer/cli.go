@@ -2,9 +2,11 @@ package trainer
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
+	"videosim/shared/errs"
 	"videosim/shared/service"
 )
 
@@ -27,7 +29,12 @@ type trainCommand struct{ TrainConfig }
 
 func (c *trainCommand) Run(ctx context.Context, env *service.Env) error {
 	result, err := Train(ctx, c.TrainConfig, env)
-	if err != nil {
+	if errors.Is(err, context.Canceled) {
+		// A run that was stopped has not done its job: whoever started it must not
+		// take it for done.
+		return errs.New(errs.Unavailable, "%v; --resume goes on from the last checkpoint", err)
+	}
+	if err != nil || result.Fingerprint == "" { // the process with rank 0 has the result
 		return err
 	}
 	_, err = fmt.Fprintf(env.Stdout, "bundle %s in %s after %v\nspearman=%.4f pairs=%d missing=0\n", result.Fingerprint,

@@ -205,7 +205,7 @@ func TestSettingsBeatThePreset(t *testing.T) {
 func TestPlainProgress(t *testing.T) {
 	var out bytes.Buffer
 	p := newProgress(&out)
-	st := p.stage("finetune late", 2, 4)
+	st := p.stage("finetune late", 2, 4, 0)
 	for range 2 {
 		st.advance(1, 8, 0.25)
 	}

@@ -7,9 +7,13 @@
 //	catalogue.go  where every video lies; corpus.go adds who may learn from it
 //	split.go      held-out pairs, no video on both sides
 //	train.go      Train: the stages in order, the bundle at the end
+//	from.go       the first weights, where they come from a bundle
 //	pretrain.go   tag pretraining of one network
-//	finetune.go   pair finetuning of late and early fusion
+//	finetune.go   pair finetuning of late and early fusion; pairs.go has its step
+//	towers.go     outputs of frozen encoders, computed once
 //	stage.go      epochs, steps, and the choice of the best epoch
+//	checkpoint.go the folder that a run can be resumed from; resume.go what is in it
+//	world.go      several processes that train together
 //	plan.go       the order of an epoch, which only the seed decides
 //	loader.go     batches made ahead
 //	loss.go       the focal tag loss and the pair loss
@@ -28,8 +32,13 @@
 //   - A held-out video teaches nothing: neither its label nor its tags.
 //   - The same config, data and machine give the same bundle on a CPU, bit for
 //     bit, with any number of loaders.
+//   - A run that was killed at any moment and resumed ends in the same bundle,
+//     too, with the same metrics.
 //   - A loss that is not finite ends the run before it changes a weight, with
-//     the step and the videos of the batch.
+//     the step and the videos of the batch, and leaves a checkpoint of the state
+//     before.
+//   - How many processes share the work, and in how many parts a batch goes
+//     through a network, changes only rounding.
 //   - Out is the old bundle or the new one, never a part of one.
 //
 // In a process of one's own:

@@ -88,7 +88,9 @@ func (r *run) finetuneEarly(ctx context.Context, cross *model.Early, result *Res
 func (r *run) trainEarly(ctx context.Context, net *model.EarlyFinetuned, cfg StageConfig, result *Result) error {
 	const name = "finetune early"
 	encoder := func(name string) bool { return strings.HasPrefix(name, "bert.") }
-	head := func(s *torch.Scope, rows torch.Tensor) torch.Tensor { return net.Head(s, model.EarlyOutput{Hidden: rows}).Embedding }
+	head := func(s *torch.Scope, rows torch.Tensor) torch.Tensor {
+		return net.Head(s, model.EarlyOutput{Hidden: rows}).Embedding
+	}
 	if !r.fixedTowers(cfg) {
 		encode := func(s *torch.Scope, b *video.Batch) torch.Tensor {
 			return torch.AsType(s, net.Encoder.Forward(s, r.inputs(s, b)), torch.Float32) // (B,2H)
@@ -96,12 +98,7 @@ func (r *run) trainEarly(ctx context.Context, net *model.EarlyFinetuned, cfg Sta
 		n := pairNet[*video.Batch]{net.Params(), encode, head, true}
 		return finish(ctx, r, pairStage(r, name, cfg, n, r.collate, encoder), result)
 	}
-	towers := func(s *torch.Scope, b *video.Batch) torch.Tensor {
-		t := net.Encoder.Towers(s, r.inputs(s, b))
-		both := torch.Cat(s, 1, torch.AsType(s, t.Text, torch.Float32), torch.AsType(s, t.Frames, torch.Float32))
-		return torch.Reshape(s, both, int64(b.Len()), -1) // (B,(T+F)·H)
-	}
-	cache, err := r.cacheTowers(ctx, "towers-early", net.Params(), towers, realPositions(r.model.Text.Hidden))
+	cache, err := r.cacheTowers(ctx, "towers-early", net.Params(), r.earlyTowers(net), realPositions(r.model.Text.Hidden))
 	if err != nil {
 		return err
 	}
@@ -112,6 +109,16 @@ func (r *run) trainEarly(ctx context.Context, net *model.EarlyFinetuned, cfg Sta
 	}
 	n := pairNet[towerStates]{net.Params(), join, head, true}
 	return finish(ctx, r, pairStage(r, name, cfg, n, cache.states, encoder), result)
+}
+
+// earlyTowers computes the states of title and frames before they meet, as one
+// row a video: (B,(T+F)·H).
+func (r *run) earlyTowers(net *model.EarlyFinetuned) func(s *torch.Scope, b *video.Batch) torch.Tensor {
+	return func(s *torch.Scope, b *video.Batch) torch.Tensor {
+		t := net.Encoder.Towers(s, r.inputs(s, b))
+		both := torch.Cat(s, 1, torch.AsType(s, t.Text, torch.Float32), torch.AsType(s, t.Frames, torch.Float32))
+		return torch.Reshape(s, both, int64(b.Len()), -1)
+	}
 }
 
 // trainable says which parameters a finetuning stage may change.

@@ -13,9 +13,9 @@ import (
 // what frozen towers made of them.
 type pairNet[X any] struct {
 	net    *nn.Params
-	encode func(s *torch.Scope, x X) torch.Tensor             // (B,W) Float32, a row a video
+	encode func(s *torch.Scope, x X) torch.Tensor               // (B,W) Float32, a row a video
 	head   func(s *torch.Scope, rows torch.Tensor) torch.Tensor // (B,W) → (B,E)
-	learns bool                                                // gradients reach the encoder
+	learns bool                                                 // gradients reach the encoder
 }
 
 // pairBatch is this process's share of B pairs, in parts of what goes through

@@ -62,7 +62,7 @@ type stageProgress struct {
 // plainEvery is the least time between two plain lines inside an epoch.
 const plainEvery = 10 * time.Second
 
-func (p *progress) stage(name string, epochs, steps int) *stageProgress {
+func (p *progress) stage(name string, epochs, steps, done int) *stageProgress {
 	s := &stageProgress{progress: p, name: name, epochs: epochs, steps: steps, start: time.Now(), lastAt: time.Now()}
 	s.state.Store(new(string))
 	if p.bars != nil {

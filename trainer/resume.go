@@ -65,7 +65,7 @@ func (t *stageRun[T]) save() error {
 			return nil
 		}
 		weights := trained(t.net)
-		if !allFinite(values(weights)) {
+		if !allFinite(learned(weights)) {
 			return errs.New(errs.Internal, "step %d: the weights are no longer finite; the last checkpoint is kept", t.state.Step)
 		}
 		t.state.Metrics = t.metrics.size()
@@ -203,10 +203,12 @@ func trained(p *nn.Params) []nn.Param {
 	return out
 }
 
-func values(params []nn.Param) []torch.Tensor {
+// learned leaves the buffers out: a counter has no norm, and statistics follow
+// the weights.
+func learned(params []nn.Param) []torch.Tensor {
 	var out []torch.Tensor
 	for _, e := range params {
-		if !e.Buffer { // counters are whole numbers, statistics follow the weights
+		if !e.Buffer {
 			out = append(out, e.Tensor)
 		}
 	}

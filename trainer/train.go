@@ -5,12 +5,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"strconv"
 	"time"
 
+	"videosim/shared/errs"
 	"videosim/shared/eval"
 	"videosim/shared/model"
 	"videosim/shared/service"
@@ -47,12 +49,17 @@ type run struct {
 	cfg       TrainConfig
 	log       *slog.Logger
 	engine    *torch.Engine
+	world     world
 	corpus    *corpus
+	start     start
 	model     model.Config
 	tokenizer *text.Tokenizer
 	collator  *video.Collator
-	metrics   *metricsLog
-	progress  *progress
+
+	checkpoints *checkpoints
+	resumed     bool        // at least one checkpoint was found
+	metrics     *metricsLog // nil but in the main process
+	progress    *progress
 }
 
 // Train trains both models on a data folder and writes the bundle. Stages run
@@ -79,56 +86,122 @@ func Train(ctx context.Context, cfg TrainConfig, env *service.Env) (Result, erro
 // openRun opens the data before it starts the engine: what is wrong with the
 // data shows at once.
 func openRun(ctx context.Context, cfg TrainConfig, env *service.Env) (*run, error) {
-	r := &run{cfg: cfg, log: env.Log, progress: newProgress(env.Stderr)}
+	r := &run{cfg: cfg, log: env.Log}
 	var err error
+	if r.start, err = openStart(cfg.From); err != nil {
+		return nil, err
+	}
 	if r.corpus, err = openCorpus(ctx, cfg); err != nil {
 		return nil, err
 	}
-	if err := r.open(); err != nil {
-		return nil, errors.Join(err, r.corpus.Close())
+	if err := r.open(env.Stderr); err != nil {
+		r.close()
+		return nil, err
 	}
 	return r, nil
 }
 
-func (r *run) open() (err error) {
-	if r.model, err = modelConfig(r.cfg, r.corpus); err != nil {
+func (r *run) open(out io.Writer) (err error) {
+	if r.model, err = modelConfig(r.cfg, r.start, r.corpus); err != nil {
 		return err
 	}
-	vocab := text.ChineseVocab()
-	if r.tokenizer, err = text.New(vocab, r.model.TextOptions()); err != nil {
+	if r.tokenizer, err = text.New(r.start.vocab, r.model.TextOptions()); err != nil {
 		return err
 	}
 	r.collator = newCollator(r.tokenizer, r.model)
+	r.engine, err = torch.Start(torch.EngineConfig{Device: r.cfg.Device, Threads: r.cfg.Threads, Precision: r.cfg.Precision, Seed: r.cfg.Seed})
+	if err != nil {
+		return fmt.Errorf("start the engine: %w", err)
+	}
+	if r.world, err = joinWorld(r.engine.Device()); err != nil {
+		return err
+	}
+	if !r.world.main() {
+		out = io.Discard
+	}
+	r.progress = newProgress(out)
+	return r.openWork()
+}
+
+// openWork opens the work folder, whose files the main process alone writes.
+func (r *run) openWork() error {
 	if err := os.MkdirAll(r.cfg.Work, 0o755); err != nil {
 		return fmt.Errorf("make the work folder: %w", err)
 	}
-	if r.metrics, err = openMetrics(r.cfg.Work, 0); err != nil {
+	digest, err := r.corpus.digest()
+	if err != nil {
+		return fmt.Errorf("digest the data: %w", err)
+	}
+	want := runFile{
+		Data: digest, Processes: r.world.size(),
+		Settings: r.cfg.deciding(r.engine.Device().String(), r.engine.DType().String(), r.start.fingerprint()),
+	}
+	dir := filepath.Join(r.cfg.Work, "checkpoint")
+	if !r.world.main() {
+		// The files are the main process's; this one keeps only its cache there.
+		r.checkpoints = &checkpoints{dir: dir}
+		if err := r.agreeOnRun(); err != nil {
+			return err
+		}
+		return os.MkdirAll(dir, 0o755) // after the main process has emptied it
+	}
+	if r.checkpoints, r.resumed, err = openCheckpoints(dir, want, r.cfg.Resume, r.cfg.CheckpointEvery); err != nil {
 		return err
 	}
-	r.engine, err = torch.Start(torch.EngineConfig{Device: r.cfg.Device, Threads: r.cfg.Threads, Seed: r.cfg.Seed})
+	keep, err := r.checkpoints.metricsEnd()
 	if err != nil {
-		return errors.Join(fmt.Errorf("start the engine: %w", err), r.metrics.Close())
+		return err
 	}
-	return nil
+	if r.metrics, err = openMetrics(r.cfg.Work, keep); err != nil {
+		return err
+	}
+	return r.agreeOnRun()
 }
 
-// modelConfig is the preset with what the data and the settings decide.
-func modelConfig(cfg TrainConfig, c *corpus) (model.Config, error) {
-	m, err := model.Preset(cfg.Preset)
+// agreeOnRun tells every process the run's name.
+func (r *run) agreeOnRun() error {
+	return r.engine.Do(context.Background(), func(*torch.Scope) error {
+		r.checkpoints.run = string(r.world.tell([]byte(r.checkpoints.run)))
+		return nil
+	})
+}
+
+// modelConfig is the preset, or the bundle's config, with what the data and
+// the settings decide.
+func modelConfig(cfg TrainConfig, from start, c *corpus) (model.Config, error) {
+	m, err := from.config(cfg.Preset)
 	if err != nil {
 		return m, err
 	}
+	if from.bundle != nil && c.frameDim != m.Video.FrameDim {
+		return m, errs.Field("from", "expected a bundle for frames of %d values, which the data has, found %d", c.frameDim, m.Video.FrameDim)
+	}
 	m.Video.FrameDim = c.frameDim
 	m.Tags = c.folder.Tags.Len()
-	m.AttendPaddingFrames = cfg.AttendPaddingFrames
-	m.LiteralSpecialTokens = cfg.LiteralSpecialTokens
+	if from.bundle == nil {
+		m.AttendPaddingFrames = cfg.AttendPaddingFrames
+		m.LiteralSpecialTokens = cfg.LiteralSpecialTokens
+	}
+	if cfg.Dropout != nil {
+		m.Text.Dropout, m.Video.Dropout = *cfg.Dropout, *cfg.Dropout
+	}
 	return m, m.Validate()
 }
 
+// close frees whatever of the run was opened.
 func (r *run) close() {
-	r.progress.wait()
-	r.engine.Close()
-	if err := errors.Join(r.metrics.Close(), r.corpus.Close()); err != nil {
+	if r.progress != nil {
+		r.progress.wait()
+	}
+	r.world.close()
+	if r.engine != nil {
+		r.engine.Close()
+	}
+	var err error
+	if r.metrics != nil {
+		err = r.metrics.Close()
+	}
+	if err = errors.Join(err, r.corpus.Close()); err != nil {
 		r.log.Error("close the training run", "error", err)
 	}
 }
@@ -152,18 +225,21 @@ func (r *run) train(ctx context.Context) (Result, error) {
 		return result, err
 	}
 	defer r.free(early.scope)
-	return result, r.finish(ctx, late.net, early.net, &result)
+	if err := r.finish(ctx, late.net, early.net, &result); err != nil || !r.world.main() {
+		return result, err
+	}
+	return result, r.checkpoints.remove()
 }
 
 // lateModel pretrains both towers of late fusion and finetunes the whole.
 func (r *run) lateModel(ctx context.Context, result *Result) (owned[*model.Late], error) {
 	var none owned[*model.Late]
-	words, err := pretrain(ctx, r, tagStage[*model.TextNet]{name: "pretrain text", seed: seedText, cfg: r.cfg.PretrainText, build: model.NewTextNet}, result)
+	words, err := pretrain(ctx, r, tagStage[*model.TextNet]{name: "pretrain text", seed: seedText, from: fromText, cfg: r.cfg.PretrainText, build: model.NewTextNet}, result)
 	if err != nil {
 		return none, err
 	}
 	defer r.free(words.scope)
-	frames, err := pretrain(ctx, r, tagStage[*model.VideoNet]{name: "pretrain video", seed: seedVideo, cfg: r.cfg.PretrainVideo, build: model.NewVideoNet}, result)
+	frames, err := pretrain(ctx, r, tagStage[*model.VideoNet]{name: "pretrain video", seed: seedVideo, from: fromVideo, cfg: r.cfg.PretrainVideo, build: model.NewVideoNet}, result)
 	if err != nil {
 		return none, err
 	}
@@ -173,7 +249,7 @@ func (r *run) lateModel(ctx context.Context, result *Result) (owned[*model.Late]
 
 // earlyModel pretrains and finetunes early fusion.
 func (r *run) earlyModel(ctx context.Context, result *Result) (owned[*model.EarlyFinetuned], error) {
-	cross, err := pretrain(ctx, r, tagStage[*model.Early]{name: "pretrain cross-modal", seed: seedCross, cfg: r.cfg.PretrainCross, build: model.NewEarly}, result)
+	cross, err := pretrain(ctx, r, tagStage[*model.Early]{name: "pretrain cross-modal", seed: seedCross, from: fromCross, cfg: r.cfg.PretrainCross, build: model.NewEarly}, result)
 	if err != nil {
 		return owned[*model.EarlyFinetuned]{}, err
 	}
@@ -186,10 +262,16 @@ func (r *run) announce(heldOutPath string) error {
 	s := r.corpus.split
 	r.log.Info("data", "folder", r.cfg.Data, "videos", r.corpus.videos(), "pretraining_videos", r.corpus.pretrainCount(),
 		"train_pairs", len(s.Train), "held_out_pairs", len(s.HeldOut), "crossing_pairs", s.Crossing, "pairs_without_record", r.corpus.unknown)
+	if !r.world.main() {
+		return nil
+	}
 	if err := writePairs(heldOutPath, s.HeldOut); err != nil {
 		return fmt.Errorf("write the held-out pairs: %w", err)
 	}
-	return r.metrics.write(metric{Event: "split", TrainPairs: len(s.Train), HeldOutPairs: len(s.HeldOut)})
+	if r.metrics.size() > 0 {
+		return nil // the line is there, from before the run was resumed
+	}
+	return r.record(metric{Event: "split", TrainPairs: len(s.Train), HeldOutPairs: len(s.HeldOut)})
 }
 
 func writePairs(path string, pairs []eval.Pair) error {

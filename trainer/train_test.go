@@ -9,7 +9,6 @@ import (
 	"math"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 
@@ -196,12 +195,12 @@ func TestFinetuningModes(t *testing.T) {
 func TestFrozenTowersStayAsTheyWere(t *testing.T) {
 	r := openTestRun(t, smallConfig(t, smallCorpus(t, 120, 130)))
 	ctx := context.Background()
-	words, err := build(ctx, r, seedText, model.NewTextNet)
+	words, err := build(ctx, r, seedText, fromText, model.NewTextNet)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer r.free(words.scope)
-	frames, err := build(ctx, r, seedVideo, model.NewVideoNet)
+	frames, err := build(ctx, r, seedVideo, fromVideo, model.NewVideoNet)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -254,35 +253,6 @@ func TestNoStageLearnsFromHeldOutVideos(t *testing.T) {
 	}
 }
 
-// A loss that is no number stops the run and names the step and the videos.
-func TestDivergenceNamesTheBatch(t *testing.T) {
-	r := openTestRun(t, smallConfig(t, smallCorpus(t, 60, 60)))
-	ctx := context.Background()
-	net, err := build(ctx, r, seedLate, model.NewLate)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer r.free(net.scope)
-	st := r.pairStage("broken", StageConfig{Epochs: 1, Batch: 8, LearningRate: 1e-3, Warmup: 0.1})
-	st.net = net.net.Params()
-	steps := 0
-	st.loss = func(s *torch.Scope, b pairBatch) stepLoss {
-		value := 1.0
-		if steps++; steps == 3 {
-			value = math.NaN()
-		}
-		loss := torch.Full(s, value, torch.Float32, torch.CPU)
-		loss.SetRequiresGrad(true)
-		return stepLoss{total: loss}
-	}
-	st.measure = func(context.Context) (float64, error) { return 0, nil }
-	_, err = runStage(ctx, r, st)
-	third := pick(r.corpus.split.Train, shuffled(st.items, 8, r.cfg.Seed, 1).Items(2))
-	if err == nil || !strings.Contains(err.Error(), "step 3") || !strings.Contains(err.Error(), third[0].A) {
-		t.Fatalf("err = %v, want step 3 and the id %s", err, third[0].A)
-	}
-}
-
 func TestTrainStopsWhenAsked(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	cfg := smallConfig(t, smallCorpus(t, 60, 60))
@@ -297,61 +267,6 @@ func TestTrainStopsWhenAsked(t *testing.T) {
 	if _, err := os.Stat(cfg.Out); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("a stopped run left a bundle: %v", err)
 	}
-}
-
-// The best epoch is the first of the highest coefficient, and the network ends
-// with its weights.
-func TestStageEndsAtItsBestEpoch(t *testing.T) {
-	for name, c := range map[string]struct {
-		spearman []float64
-		best     int
-	}{
-		"in the middle":             {[]float64{0.1, 0.5, 0.3}, 2},
-		"a tie keeps the first":     {[]float64{0.4, 0.4}, 1},
-		"undefined ranks lowest":    {[]float64{math.NaN(), -0.2, math.NaN()}, 2},
-		"never defined: some epoch": {[]float64{math.NaN(), math.NaN()}, 1},
-	} {
-		t.Run(name, func(t *testing.T) {
-			best, weight := runFakeStage(t, c.spearman)
-			if best.Epoch != c.best {
-				t.Errorf("best epoch %d, want %d", best.Epoch, c.best)
-			}
-			if !slices.Equal(weight[0], weight[best.Epoch]) {
-				t.Errorf("the weights are not those of epoch %d", best.Epoch)
-			}
-		})
-	}
-}
-
-// runFakeStage trains one linear layer with the given coefficients as its
-// measure. weight[0] is its weight at the end, weight[k] that after epoch k.
-func runFakeStage(t *testing.T, spearman []float64) (StageResult, map[int][]float32) {
-	r := openTestRun(t, smallConfig(t, smallCorpus(t, 60, 60)))
-	ctx := context.Background()
-	net, err := build(ctx, r, seedLate, model.NewLate)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer r.free(net.scope)
-	p := net.net.Params().Get("text_embed.bias")
-	net.net.Params().SetTrainable(func(name string) bool { return name == "text_embed.bias" })
-	weight := map[int][]float32{}
-	st := r.pairStage("fake", StageConfig{Epochs: len(spearman), Batch: 16, LearningRate: 0.1, Warmup: 0.1})
-	st.net = net.net.Params()
-	st.loss = func(s *torch.Scope, _ pairBatch) stepLoss {
-		return stepLoss{total: torch.SumAll(s, torch.Mul(s, p, p))}
-	}
-	st.measure = func(context.Context) (float64, error) {
-		k := len(weight) + 1
-		weight[k] = p.Float32s()
-		return spearman[k-1], nil
-	}
-	best, err := runStage(ctx, r, st)
-	if err != nil {
-		t.Fatal(err)
-	}
-	weight[0] = p.Float32s()
-	return best, weight
 }
 
 func TestSummary(t *testing.T) {

@@ -16,6 +16,18 @@ type world struct {
 	device torch.Device
 }
 
+// joinWorld meets the other processes that torchrun or a PyTorchJob has
+// started, if any.
+func joinWorld(device torch.Device) (world, error) {
+	cfg, ok, err := torch.GroupFromEnv()
+	if err != nil || !ok {
+		return world{}, err
+	}
+	cfg.Device = device
+	g, err := torch.OpenGroup(cfg)
+	return world{g, device}, err
+}
+
 func (w world) rank() int {
 	if w.group == nil {
 		return 0
