@@ -217,7 +217,7 @@ func TestFrozenTowersStayAsTheyWere(t *testing.T) {
 	}
 }
 
-func openTestRun(t *testing.T, cfg TrainConfig) *run {
+func openTestRun(t testing.TB, cfg TrainConfig) *run {
 	t.Helper()
 	r, err := openRun(context.Background(), cfg.withPreset(), service.NewTestEnv(t))
 	if err != nil {
