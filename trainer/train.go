@@ -193,13 +193,13 @@ func (r *run) close() {
 	if r.progress != nil {
 		r.progress.wait()
 	}
-	r.world.close()
+	var err error
 	if r.engine != nil {
+		err = r.engine.Do(context.Background(), func(*torch.Scope) error { r.world.close(); return nil })
 		r.engine.Close()
 	}
-	var err error
 	if r.metrics != nil {
-		err = r.metrics.Close()
+		err = errors.Join(err, r.metrics.Close())
 	}
 	if err = errors.Join(err, r.corpus.Close()); err != nil {
 		r.log.Error("close the training run", "error", err)
