@@ -58,7 +58,7 @@ func (g *server) similarBatch(c *gin.Context) error {
 	for i, one := range req.Queries {
 		group.Go(func() error {
 			defer g.recoverItem(&out.Answers[i], id)
-			page, err := g.ask(ctx, one)
+			page, err := g.ask(ctx, one, env)
 			if err != nil {
 				p := newProblem(within(fmt.Sprintf("queries[%d]", i), err), id)
 				out.Answers[i].Problem = &p

@@ -45,6 +45,8 @@ type Settings struct {
 
 	VectorCache int `help:"Embeddings kept in memory for queries by id, so that each is one search of Milvus without a fetch before; about 1.5 KB each. The search proves what is kept, so it is never stale. 0: none; the index in memory needs none." default:"20000"`
 
+	QualityInterval time.Duration `help:"How often a sample of the queries since the last time is answered exactly as well, for the gauge recall_at_k, and a sample of embeddings looked at for drift: one paced pass over the stream of embeddings. 0: never." default:"10m"`
+
 	PageTokenKey string `help:"Secret that signs page tokens; the same for all gateways behind one address. Empty: a random one, so that tokens die with the process." secret:""`
 }
 
@@ -77,6 +79,9 @@ func (c Settings) validate() error {
 		if f.value < 1 || f.value > f.max {
 			return errs.Field(f.name, "expected 1 to %d, found %d", f.max, f.value)
 		}
+	}
+	if q := c.QualityInterval; q != 0 && (q < time.Second || q > 24*time.Hour) {
+		return errs.Field("quality-interval", "expected 0 or 1s to 24h, found %s", q)
 	}
 	if c.VectorCache < 0 || c.VectorCache > 1<<24 {
 		return errs.Field("vector-cache", "expected 0 to %d, found %d", 1<<24, c.VectorCache)

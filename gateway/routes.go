@@ -34,6 +34,7 @@ func (g *server) routes() http.Handler {
 	ask.POST("/similar", g.handle(g.similar))
 	ask.POST("/similar/batch", g.handle(g.similarBatch))
 	ask.POST("/embeddings", g.handle(g.embeddings))
+	ask.GET("/map", g.handle(g.sampleMap))
 	ask.GET("/videos/:id", g.handle(g.video))
 	ask.GET("/videos/:id/explain/:other", g.handle(g.explain))
 

@@ -13,6 +13,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 	"golang.org/x/sync/errgroup"
 
+	"videosim/gateway/meter"
 	"videosim/gateway/query"
 	"videosim/shared/bundle"
 	"videosim/shared/bus"
@@ -42,6 +43,8 @@ type server struct {
 	catalogue *catalogue
 	publisher *event.Publisher
 	published *published
+	atlas     *atlas
+	meter     *meter.Meter
 	doors     *doors
 	limiter   *limiter
 	origins   *http.CrossOriginProtection
@@ -86,6 +89,9 @@ func Run(ctx context.Context, cfg Config, env Env) error {
 	both, ctx := errgroup.WithContext(ctx) // without progress every answer would look old
 	both.Go(func() error { return progress.Run(ctx) })
 	both.Go(func() error { return g.serve(ctx, env.Listening) })
+	if cfg.QualityInterval > 0 {
+		both.Go(func() error { return g.meter.Run(ctx, cfg.QualityInterval) })
+	}
 	return both.Wait()
 }
 
@@ -109,7 +115,7 @@ func newServer(cfg Config, env Env, manifest bundle.Manifest, progress Progress)
 			return nil, err
 		}
 	}
-	return &server{
+	g := &server{
 		cfg: cfg, log: env.Log.With("service", "gateway"), tracer: env.Tracer.Tracer("videosim/gateway"),
 		metrics: newMetrics(env.Metrics, progress.Sequence),
 		engine: &query.Engine{
@@ -123,11 +129,17 @@ func newServer(cfg Config, env Env, manifest bundle.Manifest, progress Progress)
 		catalogue: &catalogue{bus: env.Bus, index: env.Index, fingerprint: manifest.Fingerprint},
 		publisher: publisher,
 		published: newPublished(),
+		atlas:     newAtlas(),
 		doors:     doors,
 		limiter:   limiter,
 		origins:   http.NewCrossOriginProtection(),
 		slots:     make(chan struct{}, cfg.MaxInFlight),
-	}, nil
+		meter:     meter.New(env.Bus, manifest.Fingerprint, env.Log, env.Metrics),
+	}
+	if cfg.QualityInterval > 0 {
+		g.engine.Watch = g.meter.Watch
+	}
+	return g, nil
 }
 
 // watch tells the admin port what the gateway needs to be ready.

@@ -60,19 +60,20 @@ func (g *server) answerSimilar(c *gin.Context, req similarRequest) error {
 	if err != nil {
 		return err
 	}
-	page, err := g.ask(c.Request.Context(), req)
+	page, err := g.ask(c.Request.Context(), req, env)
 	if err != nil {
 		return err
 	}
 	return answer(c, http.StatusOK, toSimilarAnswer(env, page))
 }
 
-// ask checks a request and answers it.
-func (g *server) ask(ctx context.Context, req similarRequest) (*query.Page, error) {
+// ask checks a request and answers it. env is from before the index is read.
+func (g *server) ask(ctx context.Context, req similarRequest, env envelope) (*query.Page, error) {
 	q, err := g.similarQuery(req)
 	if err != nil {
 		return nil, err
 	}
+	q.Seen = env.IndexedSequence
 	return g.engine.Similar(ctx, q)
 }
 

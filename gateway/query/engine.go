@@ -14,6 +14,14 @@ type Lane interface {
 	RequestEmbed(ctx context.Context, fingerprint string, req *event.EmbedRequest) (*event.EmbedReply, error)
 }
 
+// Answered is a search with the index's answer: an exact index answers the K
+// best of the videos that were indexed up to the event Seen, or newer versions.
+type Answered struct {
+	Query vecdb.Query
+	Seen  uint64
+	Hits  []vecdb.Hit
+}
+
 // Model is the model that an Engine answers for.
 type Model struct {
 	Fingerprint string
@@ -31,6 +39,9 @@ type Engine struct {
 	Pages *Pages // seals page tokens
 	// Vectors, where set, spares queries by id their fetch.
 	Vectors *Vectors
+	// Watch, where set, is shown answers, to check a sample of them later. It
+	// must not block nor keep Hits.
+	Watch func(Answered)
 }
 
 // Limits of one call. They bound the memory and the time that one caller can

@@ -20,6 +20,7 @@ type Similar struct {
 	Diversity          float64 // 0: by cosine alone; towards 1: unlike each other first
 	SkipMissing        bool    // leave missing ids out instead of failing
 	PageToken          string  // of the page before; empty: the first page
+	Seen               uint64  // up to which event the index is known to have seen, for Engine.Watch; 0: do not show
 }
 
 // Result is one video of an answer.
@@ -194,7 +195,15 @@ func (e *Engine) searchWith(ctx context.Context, q Similar, vq vecdb.Query) ([]v
 	if err != nil {
 		return nil, fmt.Errorf("search the index: %w", err)
 	}
+	e.show(q, vq, hits)
 	return e.atLeast(q.MinScore, hits), nil
+}
+
+// show offers an answer to Watch.
+func (e *Engine) show(q Similar, vq vecdb.Query, hits []vecdb.Hit) {
+	if e.Watch != nil && q.Seen > 0 {
+		e.Watch(Answered{Query: vq, Seen: q.Seen, Hits: hits})
+	}
 }
 
 // atLeast cuts hits, which descend, at a score; 0 keeps everything.

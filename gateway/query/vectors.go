@@ -40,11 +40,11 @@ func (v *Vectors) known(q Similar) (vecdb.Record, bool) {
 		return vecdb.Record{}, false
 	}
 	r, ok := v.records.Get(q.Positive[0].ID)
-	return r, ok && passes(r, q.Filter)
+	return r, ok && Passes(r, q.Filter)
 }
 
-// passes reports whether a filter lets a record through, by the rules of vecdb.
-func passes(r vecdb.Record, f vecdb.Filter) bool {
+// Passes reports whether a filter lets a record through, by the rules of vecdb.
+func Passes(r vecdb.Record, f vecdb.Filter) bool {
 	switch {
 	case len(f.Categories) > 0 && !slices.Contains(f.Categories, r.CategoryID):
 		return false
@@ -72,7 +72,8 @@ func (e *Engine) searchKnown(ctx context.Context, q Similar) (hits []vecdb.Hit, 
 		return nil, false, err
 	}
 	// One place more for the video itself, and one to know whether more follow.
-	hits, err = e.Index.Search(ctx, vecdb.Query{Vector: direction, K: q.K + 2, Filter: q.Filter})
+	vq := vecdb.Query{Vector: direction, K: q.K + 2, Filter: q.Filter}
+	hits, err = e.Index.Search(ctx, vq)
 	if err != nil {
 		return nil, false, fmt.Errorf("search the index: %w", err)
 	}
@@ -81,6 +82,7 @@ func (e *Engine) searchKnown(ctx context.Context, q Similar) (hits []vecdb.Hit, 
 		e.Vectors.records.Remove(r.ID)
 		return nil, false, nil
 	}
+	e.show(q, vq, hits)
 	hits = slices.Delete(hits, own, own+1)
 	return e.atLeast(q.MinScore, hits[:min(len(hits), q.K+1)]), true, nil
 }
