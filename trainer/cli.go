@@ -14,6 +14,7 @@ import (
 type CLI struct {
 	Synth    synthCommand    `cmd:"" help:"Write a synthetic corpus in the challenge's form."`
 	Train    trainCommand    `cmd:"" help:"Train both models on a data folder and write a bundle."`
+	Import   importCommand   `cmd:"" help:"Make a bundle of other weights: a Hugging Face BERT, or the published checkpoints."`
 	Evaluate evaluateCommand `cmd:"" help:"Compare scores with labels: Spearman's rank correlation."`
 	Export   exportCommand   `cmd:"" help:"Write the challenge's submission file."`
 	Inspect  inspectCommand  `cmd:"" help:"Describe a TFRecord file, a safetensors checkpoint, a bundle or a data folder."`

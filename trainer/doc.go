@@ -23,7 +23,8 @@
 //	metrics.go    metrics.jsonl, and the same for TensorBoard (package tfevents)
 //	progress.go   what a person sees while it goes
 //
-// The other commands: synth.go, evaluate.go (gateway.go where a gateway
+// The other commands: import.go (import_hf.go: a text encoder from a Hugging
+// Face folder; import_reference.go: the published checkpoints), synth.go, evaluate.go (gateway.go where a gateway
 // scores), export.go, inspect.go; embed.go is the inference that two of them
 // share, cli.go the command line.
 //
