@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"time"
 
 	"videosim/shared/bundle"
 	"videosim/shared/eval"
@@ -73,9 +74,13 @@ func (r *run) finish(ctx context.Context, late *model.Late, early *model.EarlyFi
 	}
 	result.Late = eval.Evaluate(s.HeldOut, lookup(h.late)).Spearman
 	result.Early = eval.Evaluate(s.HeldOut, lookup(h.early)).Spearman
-	result.Ensemble = eval.Evaluate(s.HeldOut, h.combined).Spearman
 	train := eval.Evaluate(s.Train, h.combined)
 	calibration := eval.FitCalibration(train.Cosines, train.Labels)
+	judged, err := r.judgeHeldOut(ctx, h, calibration)
+	if err != nil {
+		return err
+	}
+	result.Ensemble = judged.Spearman
 	if err := r.record(metric{Event: "calibration", Stage: "ensemble", Spearman: finite(result.Ensemble), TrainPairs: train.Pairs, HeldOutPairs: len(s.HeldOut)}); err != nil {
 		return err
 	}
@@ -84,6 +89,9 @@ func (r *run) finish(ctx context.Context, late *model.Late, early *model.EarlyFi
 	}
 	r.progress.println("%-22s held-out spearman %s (late %s, early %s, untrained %s)", "ensemble",
 		figure(result.Ensemble), figure(result.Late), figure(result.Early), figure(result.Untrained))
+	if in := judged.Interval; in.Resamples > 0 {
+		r.progress.println("%-22s 95 %% interval %s to %s", "", figure(in.Low), figure(in.High))
+	}
 
 	digest, err := r.corpus.digest()
 	if err != nil {
@@ -98,8 +106,54 @@ func (r *run) finish(ctx context.Context, late *model.Late, early *model.EarlyFi
 			"train_pairs": float64(len(s.Train)), "held_out_pairs": float64(len(s.HeldOut)),
 		},
 	}
-	result.Fingerprint, err = r.write(ctx, late, early, manifest)
-	return err
+	if result.Fingerprint, err = r.write(ctx, late, early, manifest); err != nil || r.cfg.Report == "" {
+		return err
+	}
+	return r.report(*result, manifest, judged)
+}
+
+// judgeHeldOut measures the scores of the held-out pairs.
+func (r *run) judgeHeldOut(ctx context.Context, h halves, c eval.Calibration) (Evaluation, error) {
+	e := Evaluation{Result: eval.Evaluate(r.corpus.split.HeldOut, h.combined)}
+	e.Scores = calibrated(c, e.Cosines)
+	if err := e.describe(ctx, defaultResamples); err != nil {
+		return e, fmt.Errorf("confidence interval: %w", err)
+	}
+	return e, nil
+}
+
+// report writes the page about the whole run.
+func (r *run) report(result Result, m bundle.Manifest, e Evaluation) error {
+	log, err := readMetricsLog(r.cfg.Work)
+	if err != nil {
+		return err
+	}
+	titles, err := r.titles(e)
+	if err != nil {
+		return fmt.Errorf("titles for the report: %w", err)
+	}
+	return writeReport(r.cfg.Report, reportData{
+		Title: "Training", Made: time.Now(), Fingerprint: result.Fingerprint, Preset: m.Preset, DataDigest: m.DataDigest,
+		Labels: fmt.Sprintf("%d held-out pairs", len(result.HeldOut)), Evaluation: e, Metrics: log, Titles: titles,
+		Facts: []fact{
+			{"late fusion alone", figure(result.Late)}, {"early fusion alone", figure(result.Early)},
+			{"untrained", figure(result.Untrained)}, {"training pairs", fmt.Sprint(len(r.corpus.split.Train))},
+		},
+	})
+}
+
+// titles reads those of the pairs that a report lists.
+func (r *run) titles(e Evaluation) (map[string]string, error) {
+	var ids []string
+	for _, row := range worstRows(e, nil) {
+		ids = append(ids, row.A, row.B)
+	}
+	videos, err := r.corpus.read(ids)
+	titles := make(map[string]string, len(videos))
+	for _, v := range videos {
+		titles[v.ID] = v.Title
+	}
+	return titles, err
 }
 
 func (r *run) write(ctx context.Context, late *model.Late, early *model.EarlyFinetuned, manifest bundle.Manifest) (string, error) {

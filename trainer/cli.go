@@ -53,7 +53,7 @@ func (c *evaluateCommand) Run(ctx context.Context, env *service.Env) error {
 	if len(result.MissingIDs) > 0 {
 		env.Log.Warn("videos without an embedding", "pairs", result.Missing, "first_ids", result.MissingIDs)
 	}
-	_, err = fmt.Fprintln(env.Stdout, Summary(result))
+	_, err = fmt.Fprintf(env.Stdout, "%s%s\n", result.Figures(), Summary(result.Result))
 	return err
 }
 

@@ -2,18 +2,21 @@ package trainer
 
 import (
 	"archive/zip"
-	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"math"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"videosim/shared/errs"
+	"videosim/shared/eval"
 	"videosim/shared/service"
 	"videosim/shared/testkit"
 )
@@ -74,26 +77,90 @@ func gatewayLabels(t *testing.T) string {
 	return path
 }
 
-func TestEvaluateAsksAGateway(t *testing.T) {
-	var body, key string
+// gatewayRequest is one that a fakeGateway has seen.
+type gatewayRequest struct{ target, body, key string }
+
+// fakeGateway answers as a gateway does that knows the videos a, b and c, and
+// scores a pair by its line.
+func fakeGateway(t *testing.T) (url string, seen func() []gatewayRequest) {
+	t.Helper()
+	var mu sync.Mutex
+	var requests []gatewayRequest
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		data, err := io.ReadAll(r.Body)
-		if err != nil || r.Method != http.MethodPost || r.URL.Path != "/v1/evaluations" {
+		if err != nil || r.Method != http.MethodPost {
 			http.Error(w, "unexpected request", http.StatusTeapot)
+			return
 		}
-		body, key = string(data), r.Header.Get("Authorization")
-		io.WriteString(w, `{"spearman":0.75,"pairs":7,"missing":2,"missing_ids":["x"]}`)
+		mu.Lock()
+		requests = append(requests, gatewayRequest{r.URL.RequestURI(), string(data), r.Header.Get("Authorization")})
+		mu.Unlock()
+		if r.URL.Path == "/v1/evaluations" {
+			io.WriteString(w, `{"spearman":0.75,"pairs":3,"missing":1,"missing_ids":["x"]}`)
+			return
+		}
+		w.Header().Set("Videosim-Model", "0123456789ab")
+		for i, line := range strings.Split(strings.TrimSuffix(string(data), "\n"), "\n") {
+			number := fmt.Sprintf("%.9f", float64(i)/10)
+			if strings.Contains(line, "x") {
+				number = ""
+			}
+			fmt.Fprintf(w, "%s\t%s\n", line, number)
+		}
 	}))
-	defer server.Close()
-	r, err := Evaluate(context.Background(), EvaluateConfig{Labels: gatewayLabels(t), Gateway: server.URL + "/", APIKey: "secret"})
+	t.Cleanup(server.Close)
+	return server.URL, func() []gatewayRequest { mu.Lock(); defer mu.Unlock(); return slices.Clone(requests) }
+}
+
+func TestEvaluateAsksAGateway(t *testing.T) {
+	url, seen := fakeGateway(t)
+	labels := filepath.Join(t.TempDir(), "label.tsv")
+	lines := "a\tb\t0.5\nb\tc\t0\na\tb\t0.25\na\tx\t1\nc\ta\t1\n"
+	if err := os.WriteFile(labels, []byte(lines), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	e, err := Evaluate(context.Background(), EvaluateConfig{Labels: labels, Gateway: url + "/", APIKey: "secret", Bootstrap: 100})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if body != "a\tb\t0.5\n" || key != "Bearer secret" {
-		t.Errorf("the gateway got %q with %q", body, key)
+	const distinct = "a\tb\nb\tc\na\tx\nc\ta\n"
+	want := []gatewayRequest{
+		{"/v1/evaluations", lines, "Bearer secret"},
+		{"/v1/similarity?column=cosine", distinct, "Bearer secret"},
+		{"/v1/similarity?column=score", distinct, "Bearer secret"},
 	}
-	if got := Summary(r); got != "spearman=0.7500 pairs=7 missing=2" {
+	if got := seen(); !slices.Equal(got, want) {
+		t.Errorf("the gateway got %q, want %q", got, want)
+	}
+	if got := Summary(e.Result); got != "spearman=0.7500 pairs=3 missing=1" {
 		t.Errorf("summary %q", got)
+	}
+	if !slices.Equal(e.Cosines, []float64{0, 0.1, 0.3}) || !slices.Equal(e.Labels, []float64{0.25, 0, 1}) || len(e.ByLabel) != 10 {
+		t.Errorf("cosines %v, labels %v, %d tenths", e.Cosines, e.Labels, len(e.ByLabel))
+	}
+	if figures := e.Figures(); !strings.Contains(figures, "95 % interval of spearman") || !strings.HasSuffix(figures, "\n") {
+		t.Errorf("figures:\n%s", figures)
+	}
+}
+
+func TestBrokenScoresFromAGateway(t *testing.T) {
+	pairs := []eval.Pair{{A: "a", B: "b"}, {A: "b", B: "c"}}
+	for name, c := range map[string]struct {
+		body, says string
+		kind       errs.Kind
+	}{
+		"broken off":    {"a\tb\t0.5\n#error\tunavailable\tindex gone\n", "index gone", errs.Unavailable},
+		"too short":     {"a\tb\t0.5\n", "1 of 2 pairs", errs.Internal},
+		"too long":      {"a\tb\t0.5\nb\tc\t\nb\tc\t\n", "line 3", errs.Internal},
+		"another pair":  {"a\tb\t0.5\nc\tb\t1\n", "line 2", errs.Internal},
+		"not a number":  {"a\tb\thalf\n", "half", errs.Internal},
+		"not the form":  {"<html>\n", "line 1", errs.Internal},
+		"an empty body": {"", "0 of 2 pairs", errs.Internal},
+	} {
+		_, err := readScores(strings.NewReader(c.body), pairs)
+		if errs.KindOf(err) != c.kind || !strings.Contains(err.Error(), c.says) {
+			t.Errorf("%s: err = %v, want kind %v and %q", name, err, c.kind, c.says)
+		}
 	}
 }
 
@@ -163,6 +230,7 @@ func TestConfigsRefuseWhatCannotWork(t *testing.T) {
 		"two scorers":       EvaluateConfig{Labels: "l", Bundle: "b", Data: "d", Gateway: "g"}.Validate(),
 		"bundle, no data":   EvaluateConfig{Labels: "l", Bundle: "b"}.Validate(),
 		"no labels":         EvaluateConfig{Bundle: "b", Data: "d"}.Validate(),
+		"resamples":         EvaluateConfig{Labels: "l", Bundle: "b", Data: "d", Bootstrap: -1}.Validate(),
 		"export of nothing": ExportConfig{Bundle: "b", Out: "r.json"}.Validate(),
 		"export to .txt":    ExportConfig{Bundle: "b", Data: []string{"d"}, Out: "r.txt"}.Validate(),
 	} {
@@ -199,24 +267,6 @@ func TestSettingsBeatThePreset(t *testing.T) {
 	tiny := tinySchedule().finetuneLate
 	if c.HeldOut != 0.3 || c.FinetuneLate.Epochs != 2 || c.FinetuneLate.LearningRate != tiny.LearningRate {
 		t.Errorf("config %+v", c.FinetuneLate)
-	}
-}
-
-func TestPlainProgress(t *testing.T) {
-	var out bytes.Buffer
-	p := newProgress(&out)
-	st := p.stage("finetune late", 2, 4, 0)
-	for range 2 {
-		st.advance(1, 8, 0.25)
-	}
-	st.epochDone(1, 0.25, 0.5, true)
-	st.epochDone(2, 0.2, math.NaN(), false)
-	st.done()
-	p.wait()
-	for _, want := range []string{"epoch 1/2  loss 0.2500  held-out spearman 0.5000 *", "spearman undefined ", "videos/s", "ETA"} {
-		if !strings.Contains(out.String(), want) {
-			t.Errorf("the progress does not say %q:\n%s", want, out.String())
-		}
 	}
 }
 

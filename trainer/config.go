@@ -126,7 +126,7 @@ func (c TrainConfig) withPreset() TrainConfig {
 	c.FinetuneLate = c.FinetuneLate.or(p.finetuneLate)
 	c.FinetuneEarly = c.FinetuneEarly.or(p.finetuneEarly)
 	fill(&c.HeldOut, p.heldOut)
-	fill(&c.Work, strings.TrimRight(c.Out, "/")+".run")
+	fill(&c.Work, workFolder(c.Out))
 	fill(&c.Threads, runtime.GOMAXPROCS(0))
 	// The command line sets these; a caller inside the process need not.
 	fill(&c.Device, "auto")
@@ -137,6 +137,9 @@ func (c TrainConfig) withPreset() TrainConfig {
 	fill(&c.LiteralSpecialTokens, "text")
 	return c
 }
+
+// workFolder is where a run that writes the bundle out keeps its own files.
+func workFolder(out string) string { return strings.TrimRight(out, "/") + ".run" }
 
 func (c StageConfig) or(d StageConfig) StageConfig {
 	fill(&c.LearningRate, d.LearningRate)

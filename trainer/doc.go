@@ -22,9 +22,12 @@
 //	calibrate.go  the last measurements, the calibration, the manifest
 //	metrics.go    metrics.jsonl, and the same for TensorBoard (package tfevents)
 //	progress.go   what a person sees while it goes
+//	report.go     the HTML page about a run or an evaluation; its charts in
+//	              report_charts.go (drawn by package chart)
 //
 // The other commands: import.go (import_hf.go: a text encoder from a Hugging
-// Face folder; import_reference.go: the published checkpoints), synth.go, evaluate.go (gateway.go where a gateway
+// Face folder; import_reference.go: the published checkpoints), synth.go,
+// evaluate.go (gateway.go where a gateway
 // scores), export.go, inspect.go; embed.go is the inference that two of them
 // share, cli.go the command line.
 //

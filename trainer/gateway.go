@@ -1,6 +1,7 @@
 package trainer
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"math"
 	"net/http"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 
@@ -22,19 +24,58 @@ const gatewayTimeout = 10 * time.Minute
 // maxProblemBytes is how much of a gateway's complaint is read.
 const maxProblemBytes = 64 << 10
 
-// askGateway has a running gateway score the labels: POST /v1/evaluations.
-func askGateway(ctx context.Context, cfg EvaluateConfig) (eval.Result, error) {
-	labels, err := os.Open(cfg.Labels)
-	if err != nil {
-		return eval.Result{}, err
-	}
-	defer labels.Close()
+// evaluateByGateway has a running gateway score the labels: POST
+// /v1/evaluations says what counts, and POST /v1/similarity, once for each of
+// its columns, gives the numbers of every pair.
+func evaluateByGateway(ctx context.Context, cfg EvaluateConfig) (Evaluation, error) {
 	ctx, cancel := context.WithTimeout(ctx, gatewayTimeout)
 	defer cancel()
-	url := strings.TrimSuffix(cfg.Gateway, "/") + "/v1/evaluations"
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, url, labels)
+	var e Evaluation
+	pairs, err := readPairs(cfg.Labels)
 	if err != nil {
-		return eval.Result{}, errs.Field("gateway", "expected an address like http://127.0.0.1:8080: %w", err)
+		return e, err
+	}
+	labels, err := os.Open(cfg.Labels)
+	if err != nil {
+		return e, err
+	}
+	defer labels.Close()
+	answer, err := askGateway(ctx, cfg, "/v1/evaluations", labels)
+	if err != nil {
+		return e, err
+	}
+	defer answer.Body.Close()
+	if e.Result, err = readEvaluation(answer.Body); err != nil {
+		return e, err
+	}
+	pairs, _ = eval.Distinct(pairs)
+	cosines, model, err := streamPairs(ctx, cfg, pairs, "cosine")
+	if err != nil {
+		return e, err
+	}
+	scores, again, err := streamPairs(ctx, cfg, pairs, "score")
+	if err != nil {
+		return e, err
+	}
+	if model != again {
+		return e, errs.New(errs.Unavailable, "the gateway changed from model %s to %s meanwhile: evaluate again", model, again)
+	}
+	e.model.Fingerprint = model
+	for i, p := range pairs {
+		if !math.IsNaN(cosines[i]) && !math.IsNaN(scores[i]) {
+			e.Scored, e.Labels = append(e.Scored, p), append(e.Labels, p.Label)
+			e.Cosines, e.Scores = append(e.Cosines, cosines[i]), append(e.Scores, scores[i])
+		}
+	}
+	return e, nil
+}
+
+// askGateway posts tab-separated lines to a path of the gateway. An answer that
+// is no success is an error.
+func askGateway(ctx context.Context, cfg EvaluateConfig, path string, lines io.Reader) (*http.Response, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, strings.TrimSuffix(cfg.Gateway, "/")+path, lines)
+	if err != nil {
+		return nil, errs.Field("gateway", "expected an address like http://127.0.0.1:8080: %w", err)
 	}
 	request.Header.Set("Content-Type", "text/tab-separated-values")
 	if cfg.APIKey != "" {
@@ -42,13 +83,67 @@ func askGateway(ctx context.Context, cfg EvaluateConfig) (eval.Result, error) {
 	}
 	response, err := http.DefaultClient.Do(request)
 	if err != nil {
-		return eval.Result{}, errs.New(errs.Unavailable, "ask the gateway: %w", err)
+		return nil, errs.New(errs.Unavailable, "ask the gateway: %w", err)
 	}
-	defer response.Body.Close()
 	if response.StatusCode != http.StatusOK {
-		return eval.Result{}, problem(response)
+		defer response.Body.Close()
+		return nil, problem(response)
 	}
-	return readEvaluation(response.Body)
+	return response, nil
+}
+
+// streamPairs returns a number for every pair, NaN where a video is missing,
+// and the fingerprint of the model that made them. The lines go out while the
+// answer comes in.
+func streamPairs(ctx context.Context, cfg EvaluateConfig, pairs []eval.Pair, column string) (numbers []float64, model string, err error) {
+	in, out := io.Pipe()
+	defer in.Close() // ends the writer if the gateway has not taken everything
+	go func() {
+		w := bufio.NewWriter(out)
+		for _, p := range pairs {
+			fmt.Fprintf(w, "%s\t%s\n", p.A, p.B)
+		}
+		out.CloseWithError(w.Flush())
+	}()
+	answer, err := askGateway(ctx, cfg, "/v1/similarity?column="+column, in)
+	if err != nil {
+		return nil, "", err
+	}
+	defer answer.Body.Close()
+	numbers, err = readScores(answer.Body, pairs)
+	return numbers, answer.Header.Get("Videosim-Model"), err
+}
+
+// readScores reads lines "id TAB id TAB number", one for each of pairs.
+func readScores(body io.Reader, pairs []eval.Pair) ([]float64, error) {
+	numbers := make([]float64, 0, len(pairs))
+	lines := bufio.NewScanner(body)
+	for lines.Scan() {
+		line := lines.Text()
+		fields := strings.Split(line, "\t")
+		if fields[0] == "#error" {
+			return nil, errs.New(errs.Unavailable, "the gateway broke off: %s", line)
+		}
+		i := len(numbers)
+		if i == len(pairs) || len(fields) != 3 || fields[0] != pairs[i].A || fields[1] != pairs[i].B {
+			return nil, errs.New(errs.Internal, "the gateway's line %d is not about pair %d of %d: %.100q", i+1, i+1, len(pairs), line)
+		}
+		number := math.NaN()
+		if fields[2] != "" {
+			var err error
+			if number, err = strconv.ParseFloat(fields[2], 64); err != nil {
+				return nil, errs.New(errs.Internal, "the gateway's line %d: expected a number, found %.40q", i+1, fields[2])
+			}
+		}
+		numbers = append(numbers, number)
+	}
+	if err := lines.Err(); err != nil {
+		return nil, errs.New(errs.Unavailable, "read the gateway's answer: %w", err)
+	}
+	if len(numbers) != len(pairs) {
+		return nil, errs.New(errs.Internal, "the gateway scored %d of %d pairs", len(numbers), len(pairs))
+	}
+	return numbers, nil
 }
 
 // readEvaluation reads the gateway's answer. It has null where the coefficient

@@ -58,7 +58,7 @@ type stageProgress struct {
 	step    int
 	videos  int // since start
 	bar     *mpb.Bar
-	state   atomic.Pointer[stageState] // what stands behind the bar; drawn by mpb's goroutine
+	state   atomic.Pointer[barState] // what stands behind the bar; drawn by mpb's goroutine
 }
 
 // plainEvery is the least time between two plain lines inside an epoch.
@@ -86,7 +86,7 @@ func (p *progress) stage(name string, epochs, steps, done int) *stageProgress {
 func (s *stageProgress) advance(epoch, videos int, loss float64) {
 	s.step++
 	s.videos += videos
-	state := &stageState{epoch: epoch, epochs: s.epochs, loss: loss, rate: s.rate(), eta: s.eta()}
+	state := &barState{epoch: epoch, epochs: s.epochs, loss: loss, rate: s.rate(), eta: s.eta()}
 	s.state.Store(state)
 	if s.bar != nil {
 		s.bar.Increment()
@@ -98,15 +98,15 @@ func (s *stageProgress) advance(epoch, videos int, loss float64) {
 	}
 }
 
-// stageState is what stands behind a stage's bar; nil before the first step.
-type stageState struct {
+// barState is what stands behind a stage's bar; nil before the first step.
+type barState struct {
 	epoch, epochs int
 	loss, rate    float64
 	eta           time.Duration
 }
 
 // forms are the ways to write it, from long to short.
-func (s *stageState) forms() []string {
+func (s *barState) forms() []string {
 	return []string{
 		fmt.Sprintf("  epoch %d/%d  loss %.4f  %.0f videos/s  ETA %s", s.epoch, s.epochs, s.loss, s.rate, s.eta),
 		fmt.Sprintf("  %d/%d  loss %.4f  %.0f/s  ETA %s", s.epoch, s.epochs, s.loss, s.rate, s.eta),
@@ -119,7 +119,7 @@ func (s *stageState) forms() []string {
 const leastBar = 12
 
 // fit is the longest form that leaves room for the bar in width columns.
-func (s *stageState) fit(width int) string {
+func (s *barState) fit(width int) string {
 	if s == nil {
 		return ""
 	}

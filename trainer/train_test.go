@@ -85,7 +85,7 @@ func evaluateAgain(t *testing.T, cfg TrainConfig, result Result) {
 		t.Fatal(err)
 	}
 	if math.Abs(r.Spearman-result.Ensemble) > 1e-3 || r.Pairs != len(result.HeldOut) || r.Missing != 0 {
-		t.Errorf("%s, training said %.4f on %d pairs", Summary(r), result.Ensemble, len(result.HeldOut))
+		t.Errorf("%s, training said %.4f on %d pairs", Summary(r.Result), result.Ensemble, len(result.HeldOut))
 	}
 }
 

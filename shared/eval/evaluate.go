@@ -33,7 +33,8 @@ type Result struct {
 // an id every time.
 func Evaluate(pairs []Pair, lookup func(id string) ([]float32, bool)) Result {
 	var r Result
-	for _, p := range lastLabels(pairs, &r) {
+	pairs, r.Unlabelled = Distinct(pairs)
+	for _, p := range pairs {
 		a, okA := lookup(p.A)
 		b, okB := lookup(p.B)
 		if !okA || !okB {
@@ -58,14 +59,15 @@ func (r *Result) noteMissing(id string, known bool) {
 	r.MissingIDs = append(r.MissingIDs, id)
 }
 
-// lastLabels drops repetitions and unlabelled pairs.
-func lastLabels(pairs []Pair, r *Result) []Pair {
+// Distinct returns the pairs that count: each once, at its first place and with
+// its last label. Those without a label are left out and counted.
+func Distinct(pairs []Pair) (kept []Pair, unlabelled int) {
 	type key struct{ a, b string }
 	first := make(map[key]int, len(pairs))
-	kept := make([]Pair, 0, len(pairs))
+	kept = make([]Pair, 0, len(pairs))
 	for _, p := range pairs {
 		if !p.HasLabel {
-			r.Unlabelled++
+			unlabelled++
 			continue
 		}
 		if i, seen := first[key{p.A, p.B}]; seen {
@@ -75,5 +77,5 @@ func lastLabels(pairs []Pair, r *Result) []Pair {
 		first[key{p.A, p.B}] = len(kept)
 		kept = append(kept, p)
 	}
-	return kept
+	return kept, unlabelled
 }
