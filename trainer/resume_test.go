@@ -165,14 +165,22 @@ func metricsOf(t *testing.T, cfg TrainConfig) string {
 	return out.String()
 }
 
-// A run that is killed at ten random steps, whatever it was doing, ends bit for
-// bit where the unbroken one does, and so do its metrics.
+// However a run was broken off, resumed it ends bit for bit where the unbroken
+// one does.
 func TestResumeEqualsAnUnbrokenRun(t *testing.T) {
 	data := smallCorpus(t, 90, 100)
 	whole := resumeConfig(t, data)
 	if killAt(t, whole, 1<<30, syscall.SIGKILL) {
 		t.Fatal("the whole run was killed")
 	}
+	t.Run("killed at ten random steps", func(t *testing.T) { killAtRandomSteps(t, data, whole) })
+	t.Run("killed during a checkpoint write", func(t *testing.T) { killDuringWrites(t, data, whole) })
+	t.Run("on a full disk", func(t *testing.T) { fillTheDisk(t, data, whole) })
+}
+
+// killAtRandomSteps kills a run whatever it is doing; its metrics, too, are
+// the unbroken run's in the end.
+func killAtRandomSteps(t *testing.T, data string, whole TrainConfig) {
 	total := stepsOf(whole)
 	broken := resumeConfig(t, data)
 	broken.Resume = true
@@ -205,6 +213,52 @@ func TestResumeEqualsAnUnbrokenRun(t *testing.T) {
 	}
 }
 
+// killDuringWrites kills a run while it writes a checkpoint; the one before
+// must do.
+func killDuringWrites(t *testing.T, data string, whole TrainConfig) {
+	broken := resumeConfig(t, data)
+	path := filepath.Join(broken.Out+".run", "checkpoint", currentName)
+	broken.Resume = true
+	caught := 0
+	for attempt := 0; caught < 3 && attempt < 20; attempt++ {
+		if killDuring(t, broken, path+".new", 3+5*attempt) {
+			caught++
+		}
+	}
+	if caught == 0 {
+		t.Fatal("no kill of twenty hit a checkpoint half written")
+	}
+	if killAt(t, broken, 1<<30, syscall.SIGKILL) || bundleOf(t, broken) != bundleOf(t, whole) {
+		t.Error("the resumed run did not end in the unbroken run's bundle")
+	}
+}
+
+// killDuring kills the training while a file is being written, once there are
+// that many steps, and reports whether the file was left behind.
+func killDuring(t *testing.T, cfg TrainConfig, path string, steps int) bool {
+	t.Helper()
+	cmd := child(t, cfg)
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); {
+		if info, err := os.Stat(path); err == nil && info.Size() > 0 && stepsOf(cfg) >= steps {
+			break
+		}
+		select {
+		case <-ended:
+			return false
+		default:
+		}
+	}
+	cmd.Process.Kill()
+	<-ended
+	_, err := os.Stat(path)
+	return err == nil
+}
+
 // A run that is asked to stop writes a checkpoint of that very step.
 func TestTerminatedRunLosesNoStep(t *testing.T) {
 	cfg := resumeConfig(t, smallCorpus(t, 90, 100))
@@ -230,14 +284,10 @@ func TestTerminatedRunLosesNoStep(t *testing.T) {
 	}
 }
 
-// A checkpoint that does not fit on the disk any more leaves the one before.
-func TestFullDiskKeepsTheLastCheckpoint(t *testing.T) {
-	cfg := resumeConfig(t, smallCorpus(t, 90, 100))
-	whole := cfg
-	whole.Out = filepath.Join(t.TempDir(), "whole")
-	if killAt(t, whole, 1<<30, syscall.SIGKILL) {
-		t.Fatal("the whole run was killed")
-	}
+// fillTheDisk makes checkpoints fail half-way, as on a full disk: the last one
+// stays, and is of use once there is room.
+func fillTheDisk(t *testing.T, data string, whole TrainConfig) {
+	cfg := resumeConfig(t, data)
 	if !killAt(t, cfg, 3, syscall.SIGKILL) {
 		t.Fatal("the run ended before it was killed")
 	}
