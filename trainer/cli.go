@@ -17,7 +17,7 @@ type CLI struct {
 	Import   importCommand   `cmd:"" help:"Make a bundle of other weights: a Hugging Face BERT, or the published checkpoints."`
 	Evaluate evaluateCommand `cmd:"" help:"Compare scores with labels: Spearman's rank correlation."`
 	Export   exportCommand   `cmd:"" help:"Write the challenge's submission file."`
-	Inspect  inspectCommand  `cmd:"" help:"Describe a TFRecord file, a safetensors checkpoint, a bundle or a data folder."`
+	Inspect  inspectCommand  `cmd:"" help:"Describe a TFRecord file, a checkpoint, a bundle or a data folder."`
 }
 
 type synthCommand struct{ SynthConfig }

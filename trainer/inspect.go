@@ -10,12 +10,13 @@ import (
 	"text/tabwriter"
 
 	"videosim/shared/bundle"
+	"videosim/shared/bundle/checkpoint"
 	"videosim/shared/errs"
 	"videosim/shared/video"
 )
 
 // Inspect writes what a person wants to know about path, which is a TFRecord
-// file, a safetensors checkpoint, a bundle or a data folder. Every record of
+// file, a checkpoint (safetensors or torch.save's), a bundle or a data folder. Every record of
 // a TFRecord file is read, so a damaged one is found.
 func Inspect(w io.Writer, path string) error {
 	info, err := os.Stat(path)
@@ -28,12 +29,12 @@ func Inspect(w io.Writer, path string) error {
 		err = inspectBundle(out, path)
 	case info.IsDir():
 		err = inspectFolder(out, path)
-	case strings.HasSuffix(path, ".safetensors"):
+	case slices.Contains([]string{".safetensors", ".pt", ".pth", ".bin"}, filepath.Ext(path)):
 		err = inspectCheckpoint(out, path)
 	case strings.HasSuffix(path, ".tfrecords"), strings.HasSuffix(path, ".tfrecord"):
 		err = inspectRecords(out, path)
 	default:
-		return errs.New(errs.Invalid, "inspect %s: expected a .tfrecords or .safetensors file, a bundle or a data folder", path)
+		return errs.New(errs.Invalid, "inspect %s: expected a .tfrecords, .safetensors, .pt, .pth or .bin file, a bundle or a data folder", path)
 	}
 	if flushErr := out.Flush(); err == nil {
 		err = flushErr
@@ -79,13 +80,13 @@ func inspectBundle(w io.Writer, dir string) error {
 }
 
 func inspectCheckpoint(w io.Writer, path string) error {
-	f, err := bundle.OpenSafetensors(path)
+	f, err := checkpoint.Open(path)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	fmt.Fprintf(w, "%d tensors\t\t%d values\n", len(f.All()), values(f.All()))
-	for _, t := range f.All() {
+	fmt.Fprintf(w, "%d tensors\t\t%d values\n", len(f.Tensors), values(f.Tensors))
+	for _, t := range f.Tensors {
 		fmt.Fprintf(w, "%s\t%s\t%v\n", t.Name, t.DType, t.Shape)
 	}
 	return nil
