@@ -23,7 +23,7 @@ type ImportConfig struct {
 	Early string `name:"early" type:"path" help:"Checkpoint of early fusion after finetuning."`
 
 	Preset               string `name:"preset" enum:"tiny,base" default:"base" help:"With --hf: sizes of everything but the text encoder."`
-	Data                 string `name:"data" type:"path" help:"With --hf: data folder to train on later, which tells the frame width and the number of tags."`
+	Data                 string `name:"data" type:"path" help:"With --hf: data folder to train on later, which tells the frame width and the number of tags. With --labels: the records of the judged videos."`
 	FrameDim             int    `name:"frame-dim" help:"With --hf: numbers in a frame; 0 takes those of the data, else the preset's."`
 	Tags                 int    `name:"tags" help:"With --hf: number of tags; 0 takes that of the data, else the preset's."`
 	Seed                 uint64 `name:"seed" default:"1" help:"With --hf: seed of the new values."`
@@ -32,6 +32,7 @@ type ImportConfig struct {
 	CrossHeads int    `name:"cross-heads" help:"Attention heads of the cross-modal encoder; 0 takes the preset's where they divide its width (--hf), or 8."`
 	Heads      int    `name:"heads" default:"12" help:"With --late and --early: attention heads of the text encoders, which no checkpoint tells."`
 	VideoHeads int    `name:"video-heads" default:"12" help:"With --late and --early: attention heads of the frame encoder."`
+	Labels     string `name:"labels" type:"path" help:"With --late and --early: judged pairs of videos in --data, to which the scale of the scores is fitted."`
 	Vocab      string `name:"vocab" type:"path" help:"With --late and --early: vocabulary, a token a line, where it is not that of BERT-base, Chinese."`
 }
 
@@ -56,8 +57,10 @@ func (c ImportConfig) Validate() error {
 		return errs.Field("late", "expected the checkpoint of late fusion beside that of early fusion, found none")
 	case checkpoints && c.Early == "":
 		return errs.Field("early", "expected the checkpoint of early fusion beside that of late fusion, found none")
-	case checkpoints && c.Data != "":
-		return errs.Field("data", "expected none with --late and --early, whose sizes the checkpoints tell, found %s", c.Data)
+	case checkpoints && (c.Data == "") != (c.Labels == ""):
+		return errs.Field("labels", "expected --labels and --data together, or neither, found one")
+	case c.Labels != "" && c.HF != "":
+		return errs.Field("labels", "expected none with --hf, whose bundle has to be trained first, found %s", c.Labels)
 	case c.Vocab != "" && c.HF != "":
 		return errs.Field("vocab", "expected none with --hf, whose folder has its own, found %s", c.Vocab)
 	}
@@ -101,8 +104,7 @@ func importEngine(seed uint64) (*torch.Engine, error) {
 	return e, nil
 }
 
-// writeImported writes the bundle of an imported model. Nobody has compared
-// its scores with judgements yet, so it is calibrated as an untrained one.
+// writeImported writes the bundle of an imported model.
 func writeImported(dir string, m model.Config, c bundle.Contents) (string, error) {
 	config, err := json.MarshalIndent(m, "", "  ")
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 	"videosim/shared/bundle"
 	"videosim/shared/bundle/checkpoint"
 	"videosim/shared/errs"
+	"videosim/shared/eval"
 	"videosim/shared/model"
 	"videosim/shared/nn"
 	"videosim/shared/text"
@@ -44,8 +45,28 @@ func importReference(ctx context.Context, cfg ImportConfig) (made Imported, err 
 	if err := checkVocab(c.Vocab, made.Model); err != nil {
 		return made, fmt.Errorf("import: %w (name the vocabulary of these checkpoints by --vocab)", err)
 	}
-	made.Fingerprint, err = writeImported(cfg.Out, made.Model, c)
+	if made.Fingerprint, err = writeImported(cfg.Out, made.Model, c); err != nil || cfg.Labels == "" {
+		return made, err
+	}
+	if err := fitScale(ctx, cfg, &c.Manifest); err != nil {
+		return made, fmt.Errorf("import: the bundle %s is written, its scores are not calibrated: %w", cfg.Out, err)
+	}
+	_, err = writeImported(cfg.Out, made.Model, c) // the manifest is no part of the fingerprint
 	return made, err
+}
+
+// fitScale fits the scores of the new bundle to judged pairs.
+func fitScale(ctx context.Context, cfg ImportConfig, manifest *bundle.Manifest) error {
+	r, err := Evaluate(ctx, EvaluateConfig{Bundle: cfg.Out, Labels: cfg.Labels, Data: cfg.Data, Engine: EngineConfig{Device: "auto", Batch: measureBatch}})
+	if err != nil {
+		return err
+	}
+	if r.Pairs < 2 {
+		return errs.Field("labels", "expected at least 2 judged pairs of videos in %s, found %d", cfg.Data, r.Pairs)
+	}
+	manifest.Calibration = eval.FitCalibration(r.Cosines, r.Labels)
+	manifest.Metrics = map[string]float64{"spearman_calibration": r.Spearman, "calibration_pairs": float64(r.Pairs)}
+	return nil
 }
 
 // fitReference compares both checkpoints with what the models need and

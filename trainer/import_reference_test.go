@@ -91,6 +91,55 @@ func goldenHalves(t *testing.T, dir string) (late, early []float32) {
 	return late, early
 }
 
+// With judged pairs the bundle's scores follow the judgements; its fingerprint
+// does not depend on them.
+func TestGoldenImportCalibrates(t *testing.T) {
+	cfg := publishedCheckpoints(t, testkit.TorchForm{}, testkit.TorchForm{})
+	plain, err := Import(context.Background(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg.Data = t.TempDir()
+	if err := os.CopyFS(filepath.Join(cfg.Data, "pairwise"), os.DirFS(filepath.Join(testkit.GoldenDir(t), "e2e"))); err != nil {
+		t.Fatal(err)
+	}
+	ids := goldenIDs(t)
+	cfg.Labels = filepath.Join(cfg.Data, "label.tsv")
+	labels := ids[0] + "\t" + ids[1] + "\t0.25\n" + ids[1] + "\t" + ids[2] + "\t0.5\n" + ids[0] + "\t" + ids[3] + "\t1\n"
+	if err := os.WriteFile(cfg.Labels, []byte(labels), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	made, err := Import(context.Background(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := bundle.Open(cfg.Out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if made.Fingerprint != plain.Fingerprint || b.Manifest.Metrics["calibration_pairs"] != 3 || len(b.Manifest.Calibration.Cosines) < 2 {
+		t.Errorf("fingerprints %s and %s, manifest %+v", made.Fingerprint, plain.Fingerprint, b.Manifest)
+	}
+}
+
+func goldenIDs(t *testing.T) []string {
+	t.Helper()
+	set, err := video.OpenSet(filepath.Join(testkit.GoldenDir(t), "e2e", "e2e.tfrecords"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer set.Close()
+	ids := make([]string, set.Len())
+	for i := range ids {
+		v, err := set.Video(i)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ids[i] = v.ID
+	}
+	return ids
+}
+
 // What a wrong pair of checkpoints is told.
 func TestImportRefusesOtherCheckpoints(t *testing.T) {
 	t.Setenv("GOLDEN_DIR", "") // the messages name the sizes of the set in this repository

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 
 	"videosim/shared/errs"
@@ -58,7 +59,7 @@ func (j bertJSON) checkKind() error {
 		{"hidden_act", j.HiddenAct, []string{"gelu", "gelu_python"}}, // both by erf
 		{"position_embedding_type", j.Positions, []string{"absolute"}},
 	} {
-		if k.value != nil && !contains(k.allowed, *k.value) {
+		if k.value != nil && !slices.Contains(k.allowed, *k.value) {
 			return errs.Field("config.json: "+k.key, "expected %q, found %q", k.allowed[0], *k.value)
 		}
 	}
@@ -68,15 +69,6 @@ func (j bertJSON) checkKind() error {
 		}
 	}
 	return nil
-}
-
-func contains(allowed []string, value string) bool {
-	for _, a := range allowed {
-		if a == value {
-			return true
-		}
-	}
-	return false
 }
 
 func (j bertJSON) sizes() (BERTConfig, error) {

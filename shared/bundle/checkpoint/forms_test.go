@@ -59,7 +59,7 @@ func TestForms(t *testing.T) {
 		{form: "bin"},
 		{form: "bin_legacy"},
 		{form: "bin_protocol4"},
-		{form: "bin_wrapped", notes: []string{"left out 2 tensors of other parts: keys module.cls.predictions.decoder.weight, module.cls.predictions.bias"}},
+		{form: "bin_wrapped", notes: []string{"left out 2 tensors of other parts: module.cls.predictions.decoder.weight, module.cls.predictions.bias"}},
 		{form: "bin_wrapped_legacy", notes: []string{"left out 2 tensors of other parts"}},
 		{form: "sharded"},
 		{form: "tokenizer_json"},
@@ -191,6 +191,16 @@ func TestSettingsOfTheTokenizer(t *testing.T) {
 	write(t, filepath.Join(dir, "tokenizer_config.json"), `{"do_lower_case": true}`)
 	if !open(t, dir).Tokenizer.LowerCase {
 		t.Error("tokenizer_config.json does not win over tokenizer.json")
+	}
+}
+
+func TestAddedTokensAreNoted(t *testing.T) {
+	dir := copyFolder(t, "safetensors")
+	write(t, filepath.Join(dir, "tokenizer_config.json"), `{"tokenizer_class": "ElectraTokenizer",
+		"added_tokens_decoder": {"0": {"content": "[PAD]", "special": true}, "49": {"content": "<user>"}}}`)
+	want := "1 tokens were added to the vocabulary and are read as ordinary text here: <user>"
+	if got := open(t, dir).Notes; !slices.Equal(got, []string{want}) {
+		t.Errorf("notes %q, want %q", got, want)
 	}
 }
 

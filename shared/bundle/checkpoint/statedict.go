@@ -27,7 +27,7 @@ func stateDict(root any) (*dict, error) {
 	if d.tensors() > 0 {
 		return d, nil
 	}
-	return nil, fmt.Errorf("expected a state dict, found a dict with %s", shown(d.keys))
+	return nil, fmt.Errorf("expected a state dict, found a dict of %s", shown(d.keys))
 }
 
 // nested returns the dict under one of the keys that training scripts use.
@@ -50,14 +50,13 @@ func (d *dict) tensors() int {
 	return n
 }
 
-// shown lists a few keys.
-func shown(keys []string) string {
-	if len(keys) == 0 {
-		return "no keys"
+// shown lists a few names.
+func shown(names []string) string {
+	if len(names) == 0 {
+		return "nothing"
 	}
-	const most = 8
-	text := "keys " + strings.Join(keys[:min(most, len(keys))], ", ")
-	if len(keys) > most {
+	text := strings.Join(names[:min(maxListed, len(names))], ", ")
+	if len(names) > maxListed {
 		text += ", …"
 	}
 	return text

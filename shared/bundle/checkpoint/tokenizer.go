@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"videosim/shared/errs"
@@ -31,6 +32,8 @@ type tokenizerJSON struct {
 	Cls          specialToken `json:"cls_token"`
 	Sep          specialToken `json:"sep_token"`
 	Mask         specialToken `json:"mask_token"`
+	// Added are all tokens outside WordPiece, the special ones among them.
+	Added map[string]specialToken `json:"added_tokens_decoder"`
 }
 
 // specialToken is a string, or an object with the string as its content.
@@ -82,6 +85,9 @@ func (e *Encoder) readSettings(dir, name string) error {
 	if err := j.check(name); err != nil {
 		return err
 	}
+	if added := j.added(); len(added) > 0 {
+		e.note("%d tokens were added to the vocabulary and are read as ordinary text here: %s", len(added), shown(added))
+	}
 	if j.LowerCase != nil {
 		e.Tokenizer.LowerCase = *j.LowerCase
 	}
@@ -94,8 +100,17 @@ func (e *Encoder) readSettings(dir, name string) error {
 	return nil
 }
 
+// tokenizerClasses are BERT's tokenizer under its names; the other models'
+// classes are copies of it.
+func tokenizerClasses() []string {
+	return []string{
+		"BertTokenizer", "BertTokenizerFast", "PreTrainedTokenizerFast", "TokenizersBackend",
+		"DistilBertTokenizer", "DistilBertTokenizerFast", "ElectraTokenizer", "ElectraTokenizerFast",
+	}
+}
+
 func (j tokenizerJSON) check(file string) error {
-	if j.Class != nil && !contains([]string{"BertTokenizer", "BertTokenizerFast", "PreTrainedTokenizerFast", "TokenizersBackend"}, *j.Class) {
+	if j.Class != nil && !slices.Contains(tokenizerClasses(), *j.Class) {
 		return errs.Field(file+": tokenizer_class", "expected %q, found %q", "BertTokenizer", *j.Class)
 	}
 	if j.Basic != nil && !*j.Basic {
@@ -116,6 +131,18 @@ func (j tokenizerJSON) check(file string) error {
 		}
 	}
 	return nil
+}
+
+// added lists the added tokens that are none of BERT's five, by name.
+func (j tokenizerJSON) added() []string {
+	var names []string
+	for _, token := range j.Added {
+		if !slices.Contains([]string{"[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"}, string(token)) {
+			names = append(names, string(token))
+		}
+	}
+	slices.Sort(names)
+	return names
 }
 
 // readVocab takes vocab.txt, or the vocabulary in tokenizer.json.

@@ -64,7 +64,7 @@ func TestBadPickles(t *testing.T) {
 		"a program":         {"\x80\x02cos\nsystem\nX\x02\x00\x00\x00ls\x85R.", "expected a state dict, found an object of os.system"},
 		"a network":         {"\x80\x02cmy\nNet\n)\x81}b.", "found an object of my.Net (save net.state_dict(), not the network)"},
 		"a list":            {"\x80\x02].", "expected a state dict, found a list"},
-		"no tensors":        {dict + "K\x01s.", "expected a state dict, found a dict with keys w"},
+		"no tensors":        {dict + "K\x01s.", "expected a state dict, found a dict of w"},
 		"key without value": {"\x80\x02}(K\x01u.", "a key without a value"},
 		"beyond":            {tensor("K\x02", "K\x03\x85", "K\x01\x85"), "offset 2, shape [3], strides [1] reach beyond the 4 values"},
 		"below zero":        {tensor("K\x00", "J\xff\xff\xff\xff\x85", "K\x01\x85"), "expected none below 0"},
