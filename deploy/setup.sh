@@ -42,6 +42,20 @@ need_packages() {
   fi
 }
 
+# need_browser gets the Chromium that the tests of the web page drive. Nothing
+# else needs it, so its absence stops nothing here.
+need_browser() {
+  local name
+  for name in chromium chromium-browser google-chrome google-chrome-stable; do
+    command -v $name >/dev/null && return
+  done
+  if [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null; then
+    say "installing chromium (for the tests of the web page)"
+    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium >/dev/null && return
+  fi
+  say "for the tests of the web page: sudo apt-get install -y chromium"
+}
+
 # need_go fails unless the Go that go.mod asks for is there.
 need_go() {
   command -v go >/dev/null || die "Go is missing: install Go $(sed -n 's/^go //p' go.mod) or newer and put it on PATH"
@@ -155,6 +169,7 @@ unpack_minilm() {
 }
 
 need_packages
+need_browser
 need_go
 mkdir -p $DEPS
 rm -rf $DEPS/tmp.*

@@ -119,7 +119,7 @@ func (p *path) embedOne(ctx context.Context, m *bus.Message) error {
 	e := &event.Embedding{Id: v.Id, Fingerprint: testModel, Sequence: m.Sequence, Deleted: v.Op == event.VideoEvent_DELETE}
 	if !e.Deleted {
 		r := embedTitles(ctx, &event.EmbedRequest{Videos: []*event.VideoEvent{v}}).Results[0]
-		e.Embedding, e.Late, e.Early, e.Input, e.Title, e.CategoryId, e.TagIds = r.Embedding, r.Late, r.Early, r.Input, v.Title, v.CategoryId, v.TagIds
+		e.Embedding, e.Late, e.Early, e.Input, e.Title, e.CategoryId, e.TagIds, e.ThumbnailUrl, e.PublishedAt = r.Embedding, r.Late, r.Early, r.Input, v.Title, v.CategoryId, v.TagIds, v.ThumbnailUrl, v.PublishedAt
 	}
 	_, err = p.bus.StoreEmbedding(ctx, e)
 	return err
@@ -136,7 +136,7 @@ func (p *path) indexOne(ctx context.Context, m *bus.Message) error {
 	if e.Deleted {
 		return p.rig.index.Delete(ctx, []string{e.Id})
 	}
-	return p.rig.index.Upsert(ctx, []vecdb.Record{{ID: e.Id, Embedding: e.Embedding, Title: e.Title, CategoryID: e.CategoryId, TagIDs: e.TagIds, Sequence: e.Sequence}})
+	return p.rig.index.Upsert(ctx, []vecdb.Record{{ID: e.Id, Embedding: e.Embedding, Title: e.Title, CategoryID: e.CategoryId, TagIDs: e.TagIds, ThumbnailURL: e.ThumbnailUrl, Sequence: e.Sequence}})
 }
 
 func idOf(subject string) string {

@@ -1,10 +1,14 @@
-// Package ui is the gateway's web page: three files, no build step, nothing
-// from elsewhere.
+// Package ui is the gateway's web page: index.html, style.css and a module of
+// JavaScript for each part, no build step, nothing from elsewhere. app.js says
+// which part is open, api.js what all of them use.
 package ui
 
-import "embed"
+import (
+	"embed"
+	"path"
+)
 
-//go:embed index.html app.js style.css
+//go:embed index.html style.css *.js
 var files embed.FS
 
 // File is one file of the page.
@@ -14,18 +18,30 @@ type File struct {
 	Data        []byte
 }
 
+// contentTypes of the page's files by their names' ends.
+var contentTypes = map[string]string{
+	".html": "text/html; charset=utf-8",
+	".js":   "text/javascript; charset=utf-8",
+	".css":  "text/css; charset=utf-8",
+}
+
 // Files returns the files of the page.
 func Files() []File {
-	read := func(path, name, contentType string) File {
+	entries, err := files.ReadDir(".")
+	if err != nil {
+		panic("ui: " + err.Error()) // embedded when this was compiled
+	}
+	out := make([]File, len(entries))
+	for i, entry := range entries {
+		name := entry.Name()
 		data, err := files.ReadFile(name)
 		if err != nil {
-			panic("ui: " + err.Error()) // embedded when this was compiled
+			panic("ui: " + err.Error())
 		}
-		return File{Path: path, ContentType: contentType, Data: data}
+		out[i] = File{Path: "/" + name, ContentType: contentTypes[path.Ext(name)], Data: data}
+		if name == "index.html" {
+			out[i].Path = "/"
+		}
 	}
-	return []File{
-		read("/", "index.html", "text/html; charset=utf-8"),
-		read("/app.js", "app.js", "text/javascript; charset=utf-8"),
-		read("/style.css", "style.css", "text/css; charset=utf-8"),
-	}
+	return out
 }
