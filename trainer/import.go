@@ -115,8 +115,9 @@ func writeImported(dir string, m model.Config, c bundle.Contents) (string, error
 	return bundle.Write(dir, c)
 }
 
-// checkVocab makes sure that every id has a row in the word table.
-func checkVocab(vocab []byte, m model.Config) error {
+// fitVocab makes sure that every id has a row in the word table, and tells the
+// model which of them is padding.
+func fitVocab(vocab []byte, m *model.Config) error {
 	tokenizer, err := text.New(vocab, m.TextOptions())
 	if err != nil {
 		return err
@@ -124,6 +125,7 @@ func checkVocab(vocab []byte, m model.Config) error {
 	if tokenizer.Size() > m.Text.Vocab {
 		return errs.Field("vocab", "expected at most %d tokens, as many as the word table has rows, found %d", m.Text.Vocab, tokenizer.Size())
 	}
+	m.Text.PadToken = int(tokenizer.Pad())
 	return nil
 }
 

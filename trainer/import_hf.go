@@ -32,7 +32,7 @@ func importEncoder(ctx context.Context, cfg ImportConfig) (made Imported, err er
 	if made.Model, err = encoderModel(cfg, encoder); err != nil {
 		return made, err
 	}
-	if err := checkVocab(encoder.Vocab, made.Model); err != nil {
+	if err := fitVocab(encoder.Vocab, &made.Model); err != nil {
 		return made, fmt.Errorf("import: %s: %w", cfg.HF, err)
 	}
 	c := bundle.Contents{Vocab: encoder.Vocab, Manifest: bundle.Manifest{Preset: cfg.Preset}}

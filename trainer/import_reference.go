@@ -42,7 +42,7 @@ func importReference(ctx context.Context, cfg ImportConfig) (made Imported, err 
 	if c.Late, c.Early, err = fitReference(ctx, made.Model, late, early); err != nil {
 		return made, err
 	}
-	if err := checkVocab(c.Vocab, made.Model); err != nil {
+	if err := fitVocab(c.Vocab, &made.Model); err != nil {
 		return made, fmt.Errorf("import: %w (name the vocabulary of these checkpoints by --vocab)", err)
 	}
 	if made.Fingerprint, err = writeImported(cfg.Out, made.Model, c); err != nil || cfg.Labels == "" {

@@ -262,6 +262,7 @@ func TestImportAroundAnEncoder(t *testing.T) {
 		"first":     func(*ImportConfig) {},
 		"again":     func(*ImportConfig) {},
 		"other":     func(c *ImportConfig) { c.Seed = 4 },
+		"pad last":  func(c *ImportConfig) { c.HF = withPadLast(t) },
 		"no pooler": func(c *ImportConfig) { c.HF = filepath.Join(tinyBERT, "prefix_and_head") },
 	} {
 		c := cfg
@@ -279,6 +280,9 @@ func TestImportAroundAnEncoder(t *testing.T) {
 	want := model.TextConfig{Vocab: 52, Hidden: 9, Layers: 2, Heads: 3, Intermediate: 14, MaxPosition: 40, TypeVocab: 2, LayerNormEps: 1e-12, Dropout: 0.1}
 	if m.Text != want {
 		t.Errorf("text encoder %+v, want %+v", m.Text, want)
+	}
+	if a, b := m.Text.PadToken, made["pad last"].Model.Text.PadToken; a != 0 || b != 51 {
+		t.Errorf("padding is token %d, and %d in a vocabulary that has it last: want 0 and 51", a, b)
 	}
 	// 40 positions hold neither 64 tokens nor 32 tokens and 32 frames
 	if m.LateTokens != 40 || m.EarlyTokens != 32 || m.Cross.MaxPosition != 64 || m.Cross.Heads != 3 {
@@ -342,6 +346,17 @@ func TestImportRefuses(t *testing.T) {
 
 // withoutCLS is a folder whose vocabulary lacks a special token.
 func withoutCLS(t *testing.T) string {
+	return withVocab(t, func(vocab string) string { return strings.Replace(vocab, "[CLS]", "cls", 1) })
+}
+
+// withPadLast is a folder whose vocabulary has [PAD] in its last line.
+func withPadLast(t *testing.T) string {
+	return withVocab(t, func(vocab string) string {
+		return strings.Replace(vocab, "[PAD]", "first", 1) + "one\ntwo\n[PAD]\n"
+	})
+}
+
+func withVocab(t *testing.T, change func(string) string) string {
 	t.Helper()
 	dir := t.TempDir()
 	if err := os.CopyFS(dir, os.DirFS(filepath.Join(tinyBERT, "safetensors"))); err != nil {
@@ -352,7 +367,7 @@ func withoutCLS(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(path, []byte(strings.Replace(string(vocab), "[CLS]", "cls", 1)), 0o644); err != nil {
+	if err := os.WriteFile(path, []byte(change(string(vocab))), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	return dir

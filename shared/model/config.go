@@ -63,6 +63,8 @@ type TextConfig struct {
 	TypeVocab    int     `json:"type_vocab" yaml:"type_vocab"`
 	LayerNormEps float64 `json:"layer_norm_eps" yaml:"layer_norm_eps"`
 	Dropout      float64 `json:"dropout" yaml:"dropout"`
+	// PadToken is the id of [PAD] in the vocabulary, whose row is not trained.
+	PadToken int `json:"pad_token,omitempty" yaml:"pad_token,omitempty"`
 }
 
 // VideoConfig sizes the video transformer. Heads·HeadDim is the inner width of
@@ -204,6 +206,8 @@ func (c Config) validateTogether() error {
 		return errs.Field("cross.heads", "expected a divisor of text.hidden %d, found %d", c.Text.Hidden, c.Cross.Heads)
 	case c.Text.TypeVocab < 2:
 		return errs.Field("text.type_vocab", "expected at least 2 (text and frames), found %d", c.Text.TypeVocab)
+	case c.Text.PadToken < 0 || c.Text.PadToken >= c.Text.Vocab:
+		return errs.Field("text.pad_token", "expected 0 to %d, found %d", c.Text.Vocab-1, c.Text.PadToken)
 	case c.LateTokens > c.Text.MaxPosition:
 		return errs.Field("late_tokens", "expected at most text.max_position %d, found %d", c.Text.MaxPosition, c.LateTokens)
 	case c.EarlyTokens > c.Text.MaxPosition:
@@ -233,7 +237,7 @@ func (c Config) Collate(padToLongest bool) video.CollateConfig {
 func (t TextConfig) bert() nn.BERTConfig {
 	return nn.BERTConfig{
 		Vocab: t.Vocab, Hidden: t.Hidden, Layers: t.Layers, Heads: t.Heads, Intermediate: t.Intermediate,
-		MaxPosition: t.MaxPosition, TypeVocab: t.TypeVocab, LayerNormEps: t.LayerNormEps, Dropout: t.Dropout,
+		MaxPosition: t.MaxPosition, TypeVocab: t.TypeVocab, LayerNormEps: t.LayerNormEps, Dropout: t.Dropout, Padding: t.PadToken,
 	}
 }
 

@@ -80,6 +80,7 @@ func TestValidateNamesTheField(t *testing.T) {
 		"tags":                   func(c *Config) { c.Tags = 0 },
 		"embedding":              func(c *Config) { c.Embedding = 0 },
 		"early_tokens":           func(c *Config) { c.EarlyTokens, c.Cross.MaxPosition = 513, 1000 },
+		"text.pad_token":         func(c *Config) { c.Text.PadToken = 21128 },
 		"cross.max_position":     func(c *Config) { c.Cross.MaxPosition = -1 },
 		"tokenizer.accents":      func(c *Config) { c.Tokenizer.Accents = "some" },
 		"late_tokens":            func(c *Config) { c.LateTokens = 513 },
@@ -109,7 +110,7 @@ func TestSettingsAtTheirDefaultAreLeftOut(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, key := range []string{`"tokenizer"`, `"max_position":0`} {
+		for _, key := range []string{`"tokenizer"`, `"max_position":0`, `"pad_token"`} {
 			if strings.Contains(string(data), key) {
 				t.Errorf("%s: %s in %s", name, key, data)
 			}

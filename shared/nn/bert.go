@@ -11,6 +11,7 @@ type BERTConfig struct {
 	Vocab, Hidden, Layers, Heads, Intermediate int
 	MaxPosition, TypeVocab                     int
 	LayerNormEps, Dropout                      float64
+	Padding                                    int // row of the word table that gets no gradient
 }
 
 // BERT is the encoder of "BERT: Pre-training of Deep Bidirectional
@@ -29,21 +30,21 @@ type BERT struct {
 	word, position, kind torch.Tensor // embedding tables
 	norm                 *LayerNorm
 	layers               []*bertLayer
+	padding              int64
 	dropout              float64
 	mode                 *mode
 }
 
-// paddingToken is the row of the word table that gets no gradient.
-const paddingToken = 0
-
 // BERT draws its weights from N(0, 0.02²).
 func bertInit(t torch.Tensor) { t.Normal(0, 0.02) }
 
-func wordInit(t torch.Tensor) {
-	bertInit(t)
-	s := torch.NewScope()
-	defer s.Close()
-	torch.Select(s, t, 0, paddingToken).Fill(0)
+func wordInit(padding int) Init {
+	return func(t torch.Tensor) {
+		bertInit(t)
+		s := torch.NewScope()
+		defer s.Close()
+		torch.Select(s, t, 0, int64(padding)).Fill(0)
+	}
 }
 
 func newBERTLinear(p Path, in, out int) *Linear { return newLinear(p, in, out, bertInit, zeros) }
@@ -52,10 +53,11 @@ func newBERTLinear(p Path, in, out int) *Linear { return newLinear(p, in, out, b
 func NewBERT(p Path, cfg BERTConfig) *BERT {
 	e, h := p.At("embeddings"), int64(cfg.Hidden)
 	b := &BERT{
-		word:     e.At("word_embeddings").Parameter("weight", wordInit, int64(cfg.Vocab), h),
+		word:     e.At("word_embeddings").Parameter("weight", wordInit(cfg.Padding), int64(cfg.Vocab), h),
 		position: e.At("position_embeddings").Parameter("weight", bertInit, int64(cfg.MaxPosition), h),
 		kind:     e.At("token_type_embeddings").Parameter("weight", bertInit, int64(cfg.TypeVocab), h),
 		norm:     NewLayerNorm(e.At("LayerNorm"), cfg.Hidden, cfg.LayerNormEps),
+		padding:  int64(cfg.Padding),
 		dropout:  cfg.Dropout,
 		mode:     p.params.mode,
 	}
@@ -68,7 +70,7 @@ func NewBERT(p Path, cfg BERTConfig) *BERT {
 
 // Words looks tokens (B,T) up in the word table: (B,T,H).
 func (b *BERT) Words(s *torch.Scope, tokens torch.Tensor) torch.Tensor {
-	return torch.Embedding(s, b.word, tokens, paddingToken)
+	return torch.Embedding(s, b.word, tokens, b.padding)
 }
 
 // Encode runs the encoder over hidden states (B,N,H), which stand where words

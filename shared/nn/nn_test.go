@@ -336,3 +336,27 @@ func TestNamesMustDiffer(t *testing.T) {
 		NewLinear(p.Root().At("a"), 2, 2)
 	})
 }
+
+// The row of padding starts as zeros and stays so, wherever a vocabulary has it.
+func TestPaddingRow(t *testing.T) {
+	onEngine(t, func(s *torch.Scope) {
+		cfg := smallBERT
+		cfg.Padding = 3
+		p := NewParams(s, Options{})
+		bert := NewBERT(p.Root(), cfg)
+		p.SetTrainable(func(string) bool { return true })
+		words := bert.Words(s, torch.FromInt64s(s, []int64{0, 3, 5}, 1, 3))
+		torch.Sum(s, torch.Reshape(s, words, -1), 0, false).Backward()
+		table := p.Get("embeddings.word_embeddings.weight")
+		values, grad := table.Float32s(), torch.Grad(s, table).Float32s()
+		for row, want := range map[int]float32{0: 1, 3: 0, 5: 1, 7: 0} {
+			if got := grad[row*cfg.Hidden]; got != want {
+				t.Errorf("gradient of row %d: %v, want %v", row, got, want)
+			}
+		}
+		if values[3*cfg.Hidden] != 0 || values[0] == 0 {
+			t.Errorf("row 0 begins with %v, row 3 with %v: expected zeros in row 3 alone", values[0], values[3*cfg.Hidden])
+		}
+		table.ClearGrad()
+	})
+}

@@ -105,6 +105,9 @@ func parseVocab(vocab []byte) (model.Vocab, error) {
 // Size is the number of tokens in the vocabulary; every id is below it.
 func (t *Tokenizer) Size() int { return t.size }
 
+// Pad is the id of [PAD].
+func (t *Tokenizer) Pad() int64 { return t.special[padToken] }
+
 // Encode returns the ids of one text, without [CLS] and [SEP] around them.
 func (t *Tokenizer) Encode(text string) []int64 { return t.encode(nil, text) }
 
