@@ -1,7 +1,6 @@
 package trainer
 
 import (
-	"archive/zip"
 	"context"
 	"fmt"
 	"io"
@@ -18,39 +17,7 @@ import (
 	"videosim/shared/errs"
 	"videosim/shared/eval"
 	"videosim/shared/service"
-	"videosim/shared/testkit"
 )
-
-func TestExportZip(t *testing.T) {
-	out := filepath.Join(t.TempDir(), "result.zip")
-	n, err := Export(context.Background(), ExportConfig{
-		Bundle: goldenBundle(t), Data: []string{filepath.Join(testkit.GoldenDir(t), "e2e", "e2e.tfrecords")}, Out: out,
-		Engine: EngineConfig{Device: "cpu", Batch: 64},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	archive, err := zip.OpenReader(out)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer archive.Close()
-	if len(archive.File) != 1 || archive.File[0].Name != "result/result.json" {
-		t.Fatalf("the archive holds %v, want result/result.json alone", archive.File)
-	}
-	f, err := archive.File[0].Open()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	data, err := io.ReadAll(f)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if ids, rows := readResult(t, data); len(ids) != n || len(rows) != n {
-		t.Errorf("%d ids and %d rows, want %d", len(ids), len(rows), n)
-	}
-}
 
 func TestWriteFileLeavesNothingOfAFailure(t *testing.T) {
 	dir := t.TempDir()

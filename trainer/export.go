@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"videosim/shared/errs"
 	"videosim/shared/eval"
@@ -113,7 +114,8 @@ func writeFile(path string, write func(io.Writer) error) error {
 
 func writeZip(w io.Writer, write func(io.Writer) error) error {
 	z := zip.NewWriter(w)
-	entry, err := z.Create(zipPath)
+	// A fixed time, the first that the format has: equal results are equal files.
+	entry, err := z.CreateHeader(&zip.FileHeader{Name: zipPath, Method: zip.Deflate, Modified: time.Date(1980, 1, 1, 0, 0, 0, 0, time.UTC)})
 	if err != nil {
 		return err
 	}
