@@ -104,7 +104,10 @@ func sortedBlocks(cosines, labels []float64) []block {
 			points = append(points, block{1, x, y})
 		}
 	}
-	slices.SortFunc(points, func(a, b block) int { return cmp.Compare(a.cosine, b.cosine) })
+	// By label, too, so that sums round alike whatever the order of the points.
+	slices.SortFunc(points, func(a, b block) int {
+		return cmp.Or(cmp.Compare(a.cosine, b.cosine), cmp.Compare(a.score, b.score))
+	})
 	out := points[:0]
 	for _, p := range points {
 		if n := len(out); n > 0 && out[n-1].cosine == p.cosine {
