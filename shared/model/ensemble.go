@@ -77,13 +77,30 @@ func (m *Ensemble) Embed(s *torch.Scope, b *video.Batch) (Halves, error) {
 		return Halves{}, errs.New(errs.Internal, "embed: a network is in training mode")
 	}
 	var h Halves
-	torch.NoGrad(func() {
-		in := NewInputs(s, b, m.device, m.dtype)
-		late := s.Sub(func(s *torch.Scope) torch.Tensor { return m.Late.Forward(s, in).Embedding })
-		early := s.Sub(func(s *torch.Scope) torch.Tensor { return m.Early.Forward(s, in).Embedding })
-		h = Halves{Late: rows(late), Early: rows(early)}
-	})
+	embed := m.embedPacked
+	if m.device != torch.CPU {
+		embed = m.embedPadded
+	}
+	torch.NoGrad(func() { h = embed(s, b) })
 	return h, nil
+}
+
+// embedPacked computes no padding. A call of attention for each length costs
+// microseconds on a CPU.
+func (m *Ensemble) embedPacked(s *torch.Scope, b *video.Batch) Halves {
+	in := packInputs(s, m.Config, b, m.device, m.dtype)
+	late := s.Sub(func(s *torch.Scope) torch.Tensor { return m.Late.forwardPacked(s, in) })
+	early := s.Sub(func(s *torch.Scope) torch.Tensor { return m.Early.forwardPacked(s, in) })
+	return Halves{Late: rows(late)[:b.Len()], Early: rows(early)[:b.Len()]}
+}
+
+// embedPadded computes rows padded to the longest: few large calls, which is
+// what a GPU wants. Batches of similar lengths keep the padding small.
+func (m *Ensemble) embedPadded(s *torch.Scope, b *video.Batch) Halves {
+	in := NewInputs(s, b, m.device, m.dtype)
+	late := s.Sub(func(s *torch.Scope) torch.Tensor { return m.Late.Forward(s, in).Embedding })
+	early := s.Sub(func(s *torch.Scope) torch.Tensor { return m.Early.Forward(s, in).Embedding })
+	return Halves{Late: rows(late), Early: rows(early)}
 }
 
 // rows copies (B,E) out, one slice a row.

@@ -80,7 +80,7 @@ func (b *BERT) Encode(s *torch.Scope, hidden, types, places, mask torch.Tensor) 
 	return s.Sub(func(s *torch.Scope) torch.Tensor {
 		x := b.embed(s, hidden, types, places)
 		for _, l := range b.layers {
-			x = s.Sub(func(s *torch.Scope) torch.Tensor { return l.forward(s, x, x, mask) })
+			x = s.Sub(func(s *torch.Scope) torch.Tensor { return l.forward(s, x, x, padded{mask}) })
 		}
 		return x
 	})
@@ -103,7 +103,7 @@ func (b *BERT) EncodeFirst(s *torch.Scope, hidden, types, places, mask torch.Ten
 				if i == len(b.layers)-1 {
 					queries = torch.Narrow(s, x, 1, 0, min(firstQueries, x.Size(1))) // (B,2,H)
 				}
-				return l.forward(s, queries, x, mask)
+				return l.forward(s, queries, x, padded{mask})
 			})
 		}
 		return First(s, x)
@@ -143,16 +143,24 @@ func newBERTLayer(p Path, cfg BERTConfig) *bertLayer {
 	}
 }
 
-// forward computes the positions x (B,Q,H) from all positions (B,N,H).
-func (l *bertLayer) forward(s *torch.Scope, x, all, mask torch.Tensor) torch.Tensor {
-	q := splitHeads(s, l.query.Forward(s, x), l.heads)   // (B,heads,Q,H/heads)
-	k := splitHeads(s, l.key.Forward(s, all), l.heads)   // (B,heads,N,H/heads)
-	v := splitHeads(s, l.value.Forward(s, all), l.heads) // (B,heads,N,H/heads)
+// forward computes the positions x (B,Q,H) from all positions (B,N,H). Packed,
+// both are (N,H).
+func (l *bertLayer) forward(s *torch.Scope, x, all torch.Tensor, in layout) torch.Tensor {
+	return l.feed(s, l.attention(s, x, all, in), x)
+}
+
+// attention is what the positions x attend to, in the shape of x.
+func (l *bertLayer) attention(s *torch.Scope, x, all torch.Tensor, in layout) torch.Tensor {
 	dropout := 0.0
 	if l.mode.training {
 		dropout = l.dropout
 	}
-	a := joinHeads(s, torch.Attention(s, q, k, v, mask, dropout)) // (B,Q,H)
+	q, k, v := l.query.Forward(s, x), l.key.Forward(s, all), l.value.Forward(s, all)
+	return in.attend(s, q, k, v, l.heads, dropout)
+}
+
+// feed is the rest of the layer: it treats each position alone.
+func (l *bertLayer) feed(s *torch.Scope, a, x torch.Tensor) torch.Tensor {
 	x = l.attended.Forward(s, torch.Add(s, l.drop(s, l.out.Forward(s, a)), x))
 	f := torch.GELU(s, l.up.Forward(s, x)) // (B,Q,Intermediate)
 	return l.fed.Forward(s, torch.Add(s, l.drop(s, l.down.Forward(s, f)), x))

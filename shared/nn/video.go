@@ -46,7 +46,7 @@ func (v *VideoTransformer) Forward(s *torch.Scope, frames, mask torch.Tensor) to
 		class := torch.Expand(s, v.class, frames.Size(0), -1, -1)                         // (B,1,D)
 		x := torch.Dropout(s, torch.Cat(s, 1, class, frames), v.dropout, v.mode.training) // (B,1+F,D)
 		for _, l := range v.layers {
-			x = s.Sub(func(s *torch.Scope) torch.Tensor { return l.forward(s, x, mask) })
+			x = s.Sub(func(s *torch.Scope) torch.Tensor { return l.forward(s, x, padded{mask}) })
 		}
 		return x
 	})
@@ -77,14 +77,13 @@ func newVideoLayer(p Path, cfg VideoConfig) *videoLayer {
 	}
 }
 
-func (l *videoLayer) forward(s *torch.Scope, x, mask torch.Tensor) torch.Tensor {
+// forward keeps the shape of x: (B,N,D), or packed (N,D).
+func (l *videoLayer) forward(s *torch.Scope, x torch.Tensor, in layout) torch.Tensor {
 	qkv := l.qkv.Forward(s, l.attentionNorm.Forward(s, x)) // (B,N,3·inner)
-	part := func(i int64) torch.Tensor {
-		return splitHeads(s, torch.Narrow(s, qkv, 2, i*l.inner, l.inner), l.heads) // (B,heads,N,HeadDim)
-	}
-	a := joinHeads(s, torch.Attention(s, part(0), part(1), part(2), mask, 0)) // (B,N,inner)
-	x = torch.Add(s, l.drop(s, l.out.Forward(s, a)), x)                       // (B,N,D)
-	f := torch.GELU(s, l.up.Forward(s, l.mlpNorm.Forward(s, x)))              // (B,N,MLP)
+	part := func(i int64) torch.Tensor { return torch.Narrow(s, qkv, -1, i*l.inner, l.inner) }
+	a := in.attend(s, part(0), part(1), part(2), l.heads, 0)     // (B,N,inner)
+	x = torch.Add(s, l.drop(s, l.out.Forward(s, a)), x)          // (B,N,D)
+	f := torch.GELU(s, l.up.Forward(s, l.mlpNorm.Forward(s, x))) // (B,N,MLP)
 	return torch.Add(s, l.drop(s, l.down.Forward(s, l.drop(s, f))), x)
 }
 

@@ -1,0 +1,125 @@
+package nn
+
+import "videosim/shared/torch"
+
+// Packing says how the rows of a packed tensor (N,H) belong to videos. A packed
+// tensor holds the positions of all videos one after another, without padding,
+// so that whatever treats each position alone does no work in vain. Only
+// attention and means look at the videos.
+//
+// It is for inference: videos of equal length stand together, and each such Run
+// is one call of attention.
+type Packing []Run
+
+// Run is a number of videos of equal length, Videos·Length rows.
+type Run struct {
+	Videos, Length int64
+	// Read is how many of a video's rows its mean covers: all but a last one
+	// that stands for padding.
+	Read int64
+	// Bias, where there is one, is added to the scores of each key (1,1,1,Length).
+	Bias torch.Tensor
+}
+
+func (r Run) rows() int64 { return r.Videos * r.Length }
+
+// layout is how the positions of a batch lie in memory: all that attention
+// needs to know about them.
+type layout interface {
+	// attend turns queries, keys and values into what was attended to, in the
+	// shape of the queries.
+	attend(s *torch.Scope, q, k, v torch.Tensor, heads int64, dropout float64) torch.Tensor
+}
+
+// padded is the layout (B,N,H): every video has N positions, and the mask
+// (B,1,1,N), where there is one, hides those that are none.
+type padded struct{ mask torch.Tensor }
+
+func (p padded) attend(s *torch.Scope, q, k, v torch.Tensor, heads int64, dropout float64) torch.Tensor {
+	q = splitHeads(s, q, heads) // (B,heads,Q,H/heads)
+	k = splitHeads(s, k, heads) // (B,heads,N,H/heads)
+	v = splitHeads(s, v, heads) // (B,heads,N,H/heads)
+	return joinHeads(s, torch.Attention(s, q, k, v, p.mask, dropout))
+}
+
+// attend of a packing takes each run as a batch of its own, a view of the rows.
+func (p Packing) attend(s *torch.Scope, q, k, v torch.Tensor, heads int64, dropout float64) torch.Tensor {
+	parts := make([]torch.Tensor, len(p))
+	start := int64(0)
+	for i, r := range p {
+		view := func(x torch.Tensor) torch.Tensor { return splitHeads(s, p.batch(s, x, start, r), heads) }
+		a := torch.Attention(s, view(q), view(k), view(v), r.Bias, dropout) // (videos,heads,length,H/heads)
+		parts[i] = torch.Reshape(s, joinHeads(s, a), r.rows(), -1)
+		start += r.rows()
+	}
+	return torch.Cat(s, 0, parts...) // (N,H)
+}
+
+// batch is one run of x (N,H), which begins at a row: (videos,length,H).
+func (p Packing) batch(s *torch.Scope, x torch.Tensor, start int64, r Run) torch.Tensor {
+	return torch.Reshape(s, torch.Narrow(s, x, 0, start, r.rows()), r.Videos, r.Length, -1)
+}
+
+// Mean averages the rows of each video that are read, in Float32: (V,H), the
+// videos in the order of the packing. Without any it is zero.
+func (p Packing) Mean(s *torch.Scope, x torch.Tensor) torch.Tensor {
+	return s.Sub(func(s *torch.Scope) torch.Tensor {
+		parts := make([]torch.Tensor, len(p))
+		start := int64(0)
+		for i, r := range p {
+			if r.Read == 0 {
+				parts[i] = torch.Zeros(s, torch.Float32, x.Device(), r.Videos, x.Size(1))
+			} else {
+				read := torch.Narrow(s, p.batch(s, x, start, r), 1, 0, r.Read)
+				parts[i] = torch.Mean(s, torch.AsType(s, read, torch.Float32), 1, false)
+			}
+			start += r.rows()
+		}
+		return torch.Cat(s, 0, parts...)
+	})
+}
+
+// Rows picks rows of x (N,H) by number: (K,H).
+func Rows(s *torch.Scope, x, rows torch.Tensor) torch.Tensor { return torch.Embedding(s, x, rows, -1) }
+
+// EncodePacked is Encode for a packed batch: hidden (N,H), types and places (N).
+// Of the last layer it computes only the rows that keep (K) names, in its
+// order: (K,H). Without keep it computes all.
+func (b *BERT) EncodePacked(s *torch.Scope, hidden, types, places, keep torch.Tensor, p Packing) torch.Tensor {
+	return s.Sub(func(s *torch.Scope) torch.Tensor {
+		x := b.embed(s, hidden, types, places)
+		for i, l := range b.layers {
+			x = s.Sub(func(s *torch.Scope) torch.Tensor {
+				a := l.attention(s, x, x, p)
+				if i == len(b.layers)-1 && keep.Defined() {
+					return l.feed(s, Rows(s, a, keep), Rows(s, x, keep))
+				}
+				return l.feed(s, a, x)
+			})
+		}
+		return x
+	})
+}
+
+// Rows of the table from which ForwardPacked takes its input.
+const (
+	ClassRow = iota // the class token
+	ZeroRow         // a frame of zeros, which stands for padding
+	FrameRow        // the first real frame
+)
+
+// ForwardPacked is Forward for a packed batch. rows (N) names the positions of
+// all videos: ClassRow, ZeroRow, or FrameRow plus the number of a row of frames
+// (F,D). It returns their states (N,D).
+func (v *VideoTransformer) ForwardPacked(s *torch.Scope, frames, rows torch.Tensor, p Packing) torch.Tensor {
+	return s.Sub(func(s *torch.Scope) torch.Tensor {
+		d := frames.Size(1)
+		class := torch.Reshape(s, v.class, 1, d)
+		zero := torch.Zeros(s, frames.DType(), frames.Device(), 1, d)
+		x := Rows(s, torch.Cat(s, 0, class, zero, frames), rows) // (N,D)
+		for _, l := range v.layers {
+			x = s.Sub(func(s *torch.Scope) torch.Tensor { return l.forward(s, x, p) })
+		}
+		return x
+	})
+}
