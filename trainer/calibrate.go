@@ -64,8 +64,7 @@ func (r *run) untrained(ctx context.Context) (float64, error) {
 }
 
 // finish measures the trained models, fits the calibration and writes the
-// bundle. The calibration is fitted to the training pairs, so that the
-// held-out ones stay a fair measure of the scores, too.
+// bundle.
 func (r *run) finish(ctx context.Context, late *model.Late, early *model.EarlyFinetuned, result *Result) error {
 	s := r.corpus.split
 	h, err := r.halvesOf(ctx, late, early, append(pairIDs(s.HeldOut), pairIDs(s.Train)...))
@@ -75,10 +74,11 @@ func (r *run) finish(ctx context.Context, late *model.Late, early *model.EarlyFi
 	result.Late = eval.Evaluate(s.HeldOut, lookup(h.late)).Spearman
 	result.Early = eval.Evaluate(s.HeldOut, lookup(h.early)).Spearman
 	train := eval.Evaluate(s.Train, h.combined)
-	calibration := eval.FitCalibration(train.Cosines, train.Labels)
-	judged, err := r.judgeHeldOut(ctx, h, calibration)
-	if err != nil {
-		return err
+	judged := Evaluation{Result: eval.Evaluate(s.HeldOut, h.combined)}
+	calibration, scores := calibrate(train, judged.Result)
+	judged.Scores = scores
+	if err := judged.describe(ctx, defaultResamples); err != nil {
+		return fmt.Errorf("confidence interval: %w", err)
 	}
 	result.Ensemble = judged.Spearman
 	if err := r.record(metric{Event: "calibration", Stage: "ensemble", Spearman: finite(result.Ensemble), TrainPairs: train.Pairs, HeldOutPairs: len(s.HeldOut)}); err != nil {
@@ -103,6 +103,7 @@ func (r *run) finish(ctx context.Context, late *model.Late, early *model.EarlyFi
 		Metrics: map[string]float64{
 			"spearman_held_out": result.Ensemble, "spearman_late": result.Late, "spearman_early": result.Early,
 			"spearman_untrained": result.Untrained, "spearman_train": train.Spearman,
+			"score_error_held_out": judged.meanAbsError(), "calibration_error_held_out": judged.calibrationError(),
 			"train_pairs": float64(len(s.Train)), "held_out_pairs": float64(len(s.HeldOut)),
 		},
 	}
@@ -110,16 +111,6 @@ func (r *run) finish(ctx context.Context, late *model.Late, early *model.EarlyFi
 		return err
 	}
 	return r.report(*result, manifest, judged)
-}
-
-// judgeHeldOut measures the scores of the held-out pairs.
-func (r *run) judgeHeldOut(ctx context.Context, h halves, c eval.Calibration) (Evaluation, error) {
-	e := Evaluation{Result: eval.Evaluate(r.corpus.split.HeldOut, h.combined)}
-	e.Scores = calibrated(c, e.Cosines)
-	if err := e.describe(ctx, defaultResamples); err != nil {
-		return e, fmt.Errorf("confidence interval: %w", err)
-	}
-	return e, nil
 }
 
 // report writes the page about the whole run.

@@ -19,7 +19,7 @@
 //	loss.go       the focal tag loss and the pair loss
 //	bertadam.go   the optimiser and its schedule
 //	heldout.go    Spearman's coefficient on the held-out pairs
-//	calibrate.go  the last measurements, the calibration, the manifest
+//	calibrate.go  the last measurements, the calibration (calibrate_fit.go), the manifest
 //	metrics.go    metrics.jsonl, and the same for TensorBoard (package tfevents)
 //	progress.go   what a person sees while it goes
 //	report.go     the HTML page about a run or an evaluation; its charts in

@@ -73,10 +73,18 @@ func (c Calibration) Validate() error {
 // itself scores 1. Values that are not finite are left out; without any, the
 // zero Calibration is returned. Unequal lengths are a bug and panic.
 func FitCalibration(cosines, labels []float64) Calibration {
-	if len(cosines) != len(labels) {
-		panic("eval.FitCalibration: as many labels as cosines are needed")
-	}
-	blocks := poolViolators(sortedBlocks(cosines, labels))
+	return fit(appendPoints(nil, cosines, labels, 1))
+}
+
+// FitBalanced is FitCalibration of the pairs of two evaluations, each of which
+// weighs as much as the other however many pairs it has.
+func FitBalanced(a, b Result) Calibration {
+	points := appendPoints(nil, a.Cosines, a.Labels, float64(max(len(b.Cosines), 1)))
+	return fit(appendPoints(points, b.Cosines, b.Labels, float64(max(len(a.Cosines), 1))))
+}
+
+func fit(points []block) Calibration {
+	blocks := poolViolators(mergeTies(points))
 	if len(blocks) == 0 {
 		return Calibration{}
 	}
@@ -95,18 +103,25 @@ func (b block) join(next block) block {
 	}
 }
 
-// sortedBlocks returns one block for every different cosine, ascending.
-func sortedBlocks(cosines, labels []float64) []block {
-	points := make([]block, 0, len(cosines))
+// appendPoints adds the points that are finite, each of the given weight.
+func appendPoints(points []block, cosines, labels []float64, weight float64) []block {
+	if len(cosines) != len(labels) {
+		panic("eval: a calibration needs as many labels as cosines")
+	}
 	for i := range cosines {
 		x, y := max(-1, min(1, cosines[i])), max(0, min(1, labels[i]))
 		if !math.IsNaN(x) && !math.IsNaN(y) {
-			points = append(points, block{1, x, y})
+			points = append(points, block{weight, x, y})
 		}
 	}
+	return points
+}
+
+// mergeTies returns one block for every different cosine, ascending.
+func mergeTies(points []block) []block {
 	// By label, too, so that sums round alike whatever the order of the points.
 	slices.SortFunc(points, func(a, b block) int {
-		return cmp.Or(cmp.Compare(a.cosine, b.cosine), cmp.Compare(a.score, b.score))
+		return cmp.Or(cmp.Compare(a.cosine, b.cosine), cmp.Compare(a.score, b.score), cmp.Compare(a.weight, b.weight))
 	})
 	out := points[:0]
 	for _, p := range points {

@@ -105,6 +105,32 @@ func TestCalibrationRefused(t *testing.T) {
 	}
 }
 
+// Of many pairs that say one thing and few that say another, both count alike.
+func TestBalancedCalibration(t *testing.T) {
+	var many, few eval.Result
+	for range 9000 {
+		many.Cosines, many.Labels = append(many.Cosines, 0.5), append(many.Labels, 0.9)
+	}
+	for range 10 {
+		few.Cosines, few.Labels = append(few.Cosines, 0.5), append(few.Labels, 0.5)
+	}
+	for name, c := range map[string]struct {
+		got  eval.Calibration
+		want float64
+	}{
+		"both":            {eval.FitBalanced(many, few), 0.7},
+		"the other way":   {eval.FitBalanced(few, many), 0.7},
+		"one of them":     {eval.FitBalanced(many, eval.Result{}), 0.9},
+		"the other":       {eval.FitBalanced(eval.Result{}, few), 0.5},
+		"neither":         {eval.FitBalanced(eval.Result{}, eval.Result{}), 0.75}, // the straight line
+		"without weights": {eval.FitCalibration(few.Cosines, few.Labels), 0.5},
+	} {
+		if got := c.got.Score(0.5); math.Abs(got-c.want) > 1e-9 {
+			t.Errorf("%s: score %v, want %v", name, got, c.want)
+		}
+	}
+}
+
 func BenchmarkFitCalibration(b *testing.B) {
 	cosines, labels, _ := noisy(67_899)
 	for b.Loop() {
