@@ -6,6 +6,7 @@
 //	writer.go  the loop: a batch from the stream, one write, then the acknowledgements
 //	plan.go    decoding and checking; one change a video, the newest
 //	known.go   which sequence of a video the index holds already
+//	rebuild.go what it knows of a rebuild under way
 //	state.go   what readiness shows
 //
 // What it promises:

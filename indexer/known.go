@@ -18,8 +18,9 @@ import (
 // one, so the older upsert can only be a delivery that is still under way, and
 // the memory holds more videos than deliveries can be under way.
 type known struct {
-	index vecdb.Index
-	cache *lru.Cache[string, uint64]
+	index   vecdb.Index
+	cache   *lru.Cache[string, uint64]
+	rebuild string // the rebuild under way, for which the index is not asked
 }
 
 func newKnown(index vecdb.Index, size int) (*known, error) {
@@ -28,6 +29,14 @@ func newKnown(index vecdb.Index, size int) (*known, error) {
 		return nil, err
 	}
 	return &known{index: index, cache: cache}, nil
+}
+
+// during forgets everything when another rebuild begins.
+func (k *known) during(rebuild string) {
+	if rebuild != "" && rebuild != k.rebuild {
+		k.cache.Purge()
+	}
+	k.rebuild = rebuild
 }
 
 // load fills the memory for the changes' ids. A failure is Unavailable whatever
@@ -39,7 +48,7 @@ func (k *known) load(ctx context.Context, changes []*change) error {
 			ask = append(ask, c.effect.GetId())
 		}
 	}
-	if len(ask) == 0 {
+	if len(ask) == 0 || k.rebuild != "" {
 		return nil
 	}
 	records, err := k.index.Fetch(ctx, ask)

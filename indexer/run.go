@@ -91,7 +91,7 @@ func serve(ctx context.Context, cfg Config, env Env, fingerprint string, dim int
 		return err
 	}
 	defer consumer.Stop()
-	w.alive = consumer.Alive
+	w.alive, w.notice = consumer.Alive, &notice{bus: env.Bus, name: RebuildingNote(fingerprint)}
 	behind, err := consumer.Info(ctx)
 	if err != nil {
 		return err

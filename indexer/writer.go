@@ -34,6 +34,7 @@ type writer struct {
 	known       *known
 	timeout     time.Duration // of one call to the index
 	alive       func()        // tells the consumer that the batch is held on purpose
+	notice      *notice       // of a rebuild
 	state       *state
 	log         *slog.Logger
 	metrics     *metrics
@@ -58,6 +59,7 @@ func (w *writer) apply(ctx context.Context, batch []*bus.Message) {
 		}
 		p.add(m, e)
 	}
+	w.known.during(w.notice.look(ctx))
 	err := w.persist(ctx, func(ctx context.Context) error { return w.known.load(ctx, p.changes) })
 	if err != nil {
 		w.refuse(ctx, messages(p.changes), err)

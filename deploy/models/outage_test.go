@@ -40,7 +40,7 @@ func TestMilvusOutage(t *testing.T) {
 	await(t, 2*time.Minute, "a query is answered", m.answers)
 
 	began := time.Now()
-	load := newLoad(m)
+	load := newLoad(300, 1, m)
 	time.Sleep(time.Second)
 	if err := r.milvus.Kill(); err != nil {
 		t.Fatal(err)
@@ -82,8 +82,8 @@ func (m *model) answers() error {
 	return err
 }
 
-// load publishes new versions of all videos and asks for videos like one of
-// them until it is stopped.
+// load publishes new versions of all videos and asks the gateways in turn for
+// videos like one of them until it is stopped.
 type load struct {
 	cancel           context.CancelFunc
 	running          sync.WaitGroup
@@ -91,20 +91,21 @@ type load struct {
 	answered, failed int
 }
 
-func newLoad(m *model) *load {
+func newLoad(count, version int, asked ...*model) *load {
 	ctx, cancel := context.WithCancel(context.Background())
-	l := &load{cancel: cancel, version: 1}
+	l := &load{cancel: cancel, version: version}
+	asked[0].t.Cleanup(func() { l.stop() })
 	l.running.Go(func() {
 		for ctx.Err() == nil {
 			l.version++
-			m.publish(videos(300, l.version)...)
+			asked[0].publish(videos(count, l.version)...)
 			time.Sleep(500 * time.Millisecond)
 		}
 	})
 	l.running.Go(func() {
-		for ctx.Err() == nil {
-			if err := l.ask(m); err != nil {
-				m.t.Error(err)
+		for i := 0; ctx.Err() == nil; i++ {
+			if err := l.ask(asked[i%len(asked)]); err != nil {
+				asked[0].t.Error(err)
 				return
 			}
 			time.Sleep(20 * time.Millisecond)

@@ -108,7 +108,7 @@ func (m *model) startIndexer() (stop func()) {
 	m.indexerEnv = service.NewTestEnv(m.t)
 	cfg := indexer.Config{
 		Bundle: m.bundle, Index: m.rig.index(), NATS: bus.Config{URL: m.nats.ClientURL()},
-		Settings: indexer.Settings{BatchEmbeddings: 200, MaxPending: 1000, KnownSequences: 10000, AckWait: 5 * time.Second, MaxDeliver: 3, WriteTimeout: 10 * time.Second},
+		Settings: indexerSettings(),
 	}
 	return m.start("indexer", func(ctx context.Context) error {
 		return indexer.Run(ctx, cfg, indexer.Env{Env: m.indexerEnv})

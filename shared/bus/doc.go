@@ -9,6 +9,7 @@
 //	deadletters.go              list, show, requeue, drop
 //	embeddings.go last.go       store an embedding unless a newer one is there; read the latest
 //	progress.go trail.go        the indexed sequence
+//	notes.go restart.go         for operators: what their commands remember; a consumer from the beginning
 //	requests.go                 the interactive lane: embed.<fingerprint>
 //	check.go                    what an operator should know about the server
 //

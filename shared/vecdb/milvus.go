@@ -213,6 +213,9 @@ func (m *Milvus) progress(ctx context.Context) (int64, error) {
 // Collection is the name of the collection.
 func (m *Milvus) Collection() string { return m.collection }
 
+// Dim is how many numbers an embedding has.
+func (m *Milvus) Dim() int { return m.dim }
+
 // Close implements Index.
 func (m *Milvus) Close() error { return m.link.close() }
 

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/milvus-io/milvus-sdk-go/v2/client"
+	"github.com/milvus-io/milvus-sdk-go/v2/entity"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
@@ -226,6 +227,42 @@ func TestMilvusIVFSQ8(t *testing.T) {
 	}
 }
 
+// readAlias searches through the alias until it is stopped: every answer is
+// whole and of one collection, which its number of rows and their sign tell.
+func readAlias(t *testing.T, m *Milvus) (stop func()) {
+	t.Helper()
+	c := connected(t, m)
+	params, err := searchParams(IndexHNSW, 10)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan int)
+	go func() {
+		seen := map[int]int{}
+		for ctx.Err() == nil {
+			found, err := c.Search(ctx, Alias, nil, "", nil, []entity.Vector{entity.FloatVector{1, 1, 0, 0, 0, 0, 0, 0}},
+				fieldEmbedding, entity.IP, 10, params, client.WithSearchQueryConsistencyLevel(entity.ClBounded))
+			switch {
+			case ctx.Err() != nil:
+			case err != nil || len(found) != 1:
+				t.Errorf("a search through the alias: %v (%v)", found, err)
+			case found[0].ResultCount == 2 && found[0].Scores[1] == 1, found[0].ResultCount == 3 && found[0].Scores[2] == -1:
+				seen[found[0].ResultCount]++
+			default:
+				t.Errorf("a search through the alias found %d rows with %v", found[0].ResultCount, found[0].Scores)
+			}
+		}
+		ended <- len(seen)
+	}()
+	return func() {
+		cancel()
+		if models := <-ended; models != 2 {
+			t.Errorf("the alias showed %d collections, expected both", models)
+		}
+	}
+}
+
 func TestMilvusAlias(t *testing.T) {
 	ctx := context.Background()
 	a, b := openMilvus(t, 8), openMilvus(t, 8)
@@ -238,15 +275,28 @@ func TestMilvusAlias(t *testing.T) {
 		}
 	}
 	promoted("")
+	if _, err := a.Promote(ctx); err != nil {
+		t.Fatal(err)
+	}
+	fill(t, a, [][]float32{{1, 0, 0, 0, 0, 0, 0, 0}, {0, 1, 0, 0, 0, 0, 0, 0}})
+	fill(t, b, [][]float32{{-1, 0, 0, 0, 0, 0, 0, 0}, {0, -1, 0, 0, 0, 0, 0, 0}, {0, 0, 1, 0, 0, 0, 0, 0}})
+	for _, m := range []*Milvus{a, b} {
+		if err := m.Barrier(ctx); err != nil {
+			t.Fatal(err)
+		}
+	}
+	stop := readAlias(t, a)
+	defer stop()
 	for _, step := range []struct {
 		to   *Milvus
 		prev string
-	}{{a, ""}, {b, name(a)}, {a, name(b)}, {a, name(a)}} {
+	}{{b, name(a)}, {a, name(b)}, {b, name(a)}, {a, name(b)}, {a, name(a)}} {
 		previous, err := step.to.Promote(ctx)
 		if err != nil || previous != step.prev {
 			t.Fatalf("promote %s: previous %q (%v), expected %q", name(step.to), previous, err, step.prev)
 		}
 		promoted(name(step.to))
+		time.Sleep(100 * time.Millisecond) // some searches
 	}
 	all, err := b.Collections(ctx)
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"os"
 
+	"videosim/deploy/models"
 	"videosim/deploy/videosim"
 	"videosim/shared/service"
 )
@@ -14,6 +15,8 @@ type cli struct {
 	Demo    demo    `cmd:"" help:"The main job from nothing: corpus, training, publishing, queries, evaluation; then serves."`
 	Publish publish `cmd:"" help:"Publish the videos of a data folder."`
 	Dead    dead    `cmd:"" help:"List dead letters; show, send back or drop one."`
+	Promote promote `cmd:"" help:"Point the alias of Milvus to a model's collection once its gates hold, or back (--rollback)."`
+	Rebuild rebuild `cmd:"" help:"Fill a model's collection in Milvus again from the stored embeddings, or embed everything again."`
 	Doctor  doctor  `cmd:"" help:"Check the NATS server, the streams and a bundle."`
 }
 
@@ -22,6 +25,8 @@ type (
 	demo    struct{ videosim.DemoConfig }
 	publish struct{ videosim.PublishConfig }
 	dead    struct{ videosim.DeadConfig }
+	promote struct{ models.PromoteConfig }
+	rebuild struct{ models.RebuildConfig }
 	doctor  struct{ videosim.DoctorConfig }
 )
 
@@ -39,6 +44,14 @@ func (c *publish) Run(ctx context.Context, env *service.Env) error {
 
 func (c *dead) Run(ctx context.Context, env *service.Env) error {
 	return videosim.Dead(ctx, c.DeadConfig, env)
+}
+
+func (c *promote) Run(ctx context.Context, env *service.Env) error {
+	return models.Promote(ctx, c.PromoteConfig, env)
+}
+
+func (c *rebuild) Run(ctx context.Context, env *service.Env) error {
+	return models.Rebuild(ctx, c.RebuildConfig, env)
 }
 
 func (c *doctor) Run(ctx context.Context, env *service.Env) error {
