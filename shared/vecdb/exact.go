@@ -19,8 +19,8 @@ import (
 type Exact struct {
 	dim    int
 	stride int // dim rounded up to the kernel's step
-	levels int
 	scan   func(*scanArgs)
+	dots   func(*dotArgs)
 	pool   sync.Pool // of *scanner
 
 	write  sync.Mutex   // one writer
@@ -40,9 +40,8 @@ var errClosed = errs.New(errs.Unavailable, "exact index: closed")
 
 // NewExact returns an empty index of vectors of dim numbers.
 func NewExact(dim int) *Exact {
-	const step = 16 // of the kernel
-	x := &Exact{dim: dim, stride: (dim + step - 1) / step * step, scan: scanKernel(), ids: map[string]uint32{}}
-	x.levels = queryLevels(x.stride)
+	const step = 64 // of the kernel
+	x := &Exact{dim: dim, stride: (dim + step - 1) / step * step, scan: scanKernel(), dots: dotKernel(dim), ids: map[string]uint32{}}
 	x.blocks.Store(&[]*block{})
 	x.pool.New = func() any { return new(scanner) }
 	return x
@@ -58,7 +57,7 @@ func (x *Exact) Upsert(ctx context.Context, records []Record) error {
 	if x.closed {
 		return errClosed
 	}
-	quant := make([]int8, x.stride)
+	quant := make([]byte, x.stride/2)
 	for i := range records {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -70,10 +69,10 @@ func (x *Exact) Upsert(ctx context.Context, records []Record) error {
 	return nil
 }
 
-func (x *Exact) put(r *Record, quant []int8) error {
-	scale, slack := quantise(quant, r.Embedding, x.levels)
+func (x *Exact) put(r *Record, quant []byte) error {
+	scale, slack, reach := quantise(quant, r.Embedding)
 	stored := row{
-		quant: quant, embedding: r.Embedding, scale: scale, slack: slack,
+		quant: quant, embedding: r.Embedding, scale: scale, slack: slack, reach: reach,
 		category: r.CategoryID, published: storedTime(r.PublishedAt),
 		tagBits: tagBits(r.TagIDs), sequence: r.Sequence, rest: pack(r),
 	}

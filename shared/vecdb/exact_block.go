@@ -8,7 +8,7 @@ import (
 )
 
 // blockRows is the number of rows that share a lock and an allocation. A
-// search holds a block's lock for about 30 µs (256-d), which is the longest
+// search holds a block's lock for about 40 µs (256-d), which is the longest
 // that the writer waits for it.
 const blockRows = 4096
 
@@ -19,44 +19,54 @@ const blockRows = 4096
 type block struct {
 	mu        sync.RWMutex
 	used      int       // slots at or past it have never held a row
-	quant     []int8    // blockRows × stride: the embedding divided by scale, rounded
+	reach     float32   // no row's quantised form has a larger norm; see quantise
+	quant     []byte    // blockRows × stride/2: the embedding in 4 bits a number
 	embedding []float32 // blockRows × dim
 	scale     []float32
-	slack     []float32 // how far the int8 product may be off; see quantise
+	slack     []float32 // how far the quantised row is from the row; see quantise
 	category  []int64
 	published []int64 // Unix milliseconds; noTime when unknown
 	tagBits   []uint64
 	sequence  []uint64
 	rest      []string // id, tags, title, thumbnail, packed
-	memory    []byte   // what quant and embedding lie in, outside the Go heap
+	memory    []byte   // what all of these but rest lie in, outside the Go heap
 }
 
+// rowBytes is what a row takes of a block's memory.
+func rowBytes(dim, stride int) int { return stride/2 + 4*dim + 2*4 + 4*8 }
+
 func newBlock(dim, stride int) (*block, error) {
-	memory, err := allocate(blockRows*stride + blockRows*dim*4)
+	memory, err := allocate(blockRows * rowBytes(dim, stride))
 	if err != nil {
 		return nil, err
 	}
-	b := &block{
-		memory:    memory,
-		quant:     unsafe.Slice((*int8)(unsafe.Pointer(&memory[0])), blockRows*stride),
-		embedding: unsafe.Slice((*float32)(unsafe.Pointer(&memory[blockRows*stride])), blockRows*dim),
-		scale:     make([]float32, blockRows),
-		slack:     make([]float32, blockRows),
-		category:  make([]int64, blockRows),
-		published: make([]int64, blockRows),
-		tagBits:   make([]uint64, blockRows),
-		sequence:  make([]uint64, blockRows),
-		rest:      make([]string, blockRows),
-	}
+	b := &block{memory: memory, rest: make([]string, blockRows)}
+	// The widest numbers first, so that all lie at multiples of their width.
+	left := memory
+	left, b.category = carve[int64](left, blockRows)
+	left, b.published = carve[int64](left, blockRows)
+	left, b.tagBits = carve[uint64](left, blockRows)
+	left, b.sequence = carve[uint64](left, blockRows)
+	left, b.quant = carve[byte](left, blockRows*stride/2)
+	left, b.embedding = carve[float32](left, blockRows*dim)
+	left, b.scale = carve[float32](left, blockRows)
+	_, b.slack = carve[float32](left, blockRows)
 	return b, nil
+}
+
+// carve takes n numbers off the front of memory.
+func carve[T any](memory []byte, n int) (left []byte, taken []T) {
+	var number T
+	return memory[n*int(unsafe.Sizeof(number)):], unsafe.Slice((*T)(unsafe.Pointer(&memory[0])), n)
 }
 
 // row is a record in its stored form.
 type row struct {
-	quant     []int8
+	quant     []byte
 	embedding []float32
 	scale     float32
 	slack     float32
+	reach     float32
 	category  int64
 	published int64
 	tagBits   uint64
@@ -68,10 +78,11 @@ type row struct {
 // block's lock, or the index's ids lock, is held.
 func (b *block) view(i, dim, stride int) row {
 	return row{
-		quant:     b.quant[i*stride : (i+1)*stride],
+		quant:     b.quant[i*stride/2 : (i+1)*stride/2],
 		embedding: b.embedding[i*dim : (i+1)*dim],
 		scale:     b.scale[i],
 		slack:     b.slack[i],
+		reach:     b.reach,
 		category:  b.category[i],
 		published: b.published[i],
 		tagBits:   b.tagBits[i],
@@ -91,6 +102,7 @@ func (b *block) set(i int, r *row) {
 	b.tagBits[i], b.sequence[i] = r.tagBits, r.sequence
 	b.rest[i] = r.rest
 	b.used = max(b.used, i+1)
+	b.reach = max(b.reach, r.reach)
 }
 
 // clear empties slot i. The slack makes the scan pass over it.

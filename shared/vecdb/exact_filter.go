@@ -73,6 +73,20 @@ func (f *rowFilter) rows(b *block, base, n int, index []int32) int {
 	return n
 }
 
+// row is what rows says of a single row.
+func (f *rowFilter) row(b *block, i int) bool {
+	if len(f.categories) > 0 && !f.hasCategory(b.category[i]) {
+		return false
+	}
+	if f.timed && uint64(b.published[i])-uint64(f.from) >= f.span() {
+		return false
+	}
+	return len(f.tagMasks) == 0 || f.passTagBits(b.tagBits[i])
+}
+
+// span is the width of the time range.
+func (f *rowFilter) span() uint64 { return uint64(max(f.to, f.from)) - uint64(f.from) }
+
 func (f *rowFilter) byCategory(column []int64, index []int32) (n int) {
 	for _, row := range index {
 		index[n] = row
@@ -93,7 +107,7 @@ func (f *rowFilter) hasCategory(c int64) bool {
 }
 
 func (f *rowFilter) byTime(column []int64, index []int32) (n int) {
-	span := uint64(max(f.to, f.from)) - uint64(f.from)
+	span := f.span()
 	for _, row := range index {
 		index[n] = row
 		if uint64(column[row])-uint64(f.from) < span { // from ≤ time < to in one comparison

@@ -3,7 +3,7 @@ package vecdb
 import "math"
 
 // roundingSlack covers, relative to the norms of row and query, every rounding
-// of float32 between the int8 product and the comparison: a handful of
+// of float32 between the quantised product and the comparison: a handful of
 // operations of 2^-24 each, with a margin of ten.
 const roundingSlack = 4e-6
 
@@ -11,67 +11,82 @@ const roundingSlack = 4e-6
 // rounding the slack does not cover. Vectors below it have norms under 1e-8.
 const minScale = 1e-12
 
-// queryLevels is the largest absolute value of a quantised query: as much of
-// int16 as lets a sum of dim products with int8 stay in int32.
-func queryLevels(stride int) int {
-	return min(math.MaxInt16, math.MaxInt32/(127*stride))
-}
+const (
+	// rowMiddle is the quantised value that stands for 0: a row's numbers are
+	// 0 to 15 and mean scale·(u − 7.5).
+	rowMiddle = 7.5
+	// rowClip is what of a row's largest number the outermost level stands for.
+	// Somewhat less than all of it brings the other levels closer together: of
+	// normally distributed numbers, 0.9 leaves the smallest residual.
+	rowClip = 0.9
+	// queryLevels is the largest absolute value of a quantised query: int8.
+	queryLevels = 127
+)
 
-// quantise writes v/scale, rounded, to dst and returns the scale and the slack
-// of the row. With x = scale·q + r (the row) and y = t·p + u (the query):
+// quantise writes v in 4 bits a number to dst, which holds half as many bytes
+// as the padded row has numbers, in the kernel's order: of each 64 numbers the
+// first 32 in the low halves of 32 bytes, the others in the high ones. It
+// returns the row's scale, its slack and its reach. With x = x̂ + r (the row),
+// x̂ = scale·(u − 7.5), and y = t·p + w (the query):
 //
-//	|x·y − scale·t·(q·p)| = |scale·q·u + r·y| ≤ ‖y‖ (‖r‖ + ‖scale·q‖ ‖u‖/‖y‖)
+//	x·y = x̂·(t·p) + x̂·w + r·y ≤ scale·t·((u − 7.5)·p) + ‖x̂‖ ‖w‖ + ‖r‖ ‖y‖
 //
-// and ‖u‖/‖y‖ ≤ √dim / (2·levels), as |u| ≤ t/2 in each place and
-// t = max|y|/levels. The slack is the bracket, so
-//
-//	scale·t·(q·p) + slack·‖y‖
-//
-// is never below the true product: a row whose value is below the k-th best
-// product found cannot be among the k best.
-func quantise(dst []int8, v []float32, levels int) (scale, slack float32) {
+// The slack is ‖r‖ with what float32 may round away, the reach is ‖x̂‖. So no
+// true product is above the kernel's value: a row whose value is below the
+// k-th best product found cannot be among the k best.
+func quantise(dst []byte, v []float32) (scale, slack, reach float32) {
+	clear(dst)
 	largest := float32(0)
 	for _, f := range v {
 		largest = max(largest, float32(math.Abs(float64(f))))
 	}
-	scale = largest / 127
+	scale = largest * (rowClip / rowMiddle)
 	if scale < minScale { // all of the row is residual
-		clear(dst)
-		return 0, upwards(norm(v) * (1 + roundingSlack))
+		return 0, upwards(norm(v) * (1 + roundingSlack)), 0
 	}
 	inverse := 1 / float64(scale)
 	residual, kept := 0.0, 0.0
 	for i, f := range v {
-		q := math.RoundToEven(float64(f) * inverse)
-		q = max(-127, min(127, q))
-		dst[i] = int8(q)
-		approx := q * float64(scale)
+		u := math.Floor(float64(f)*inverse + rowMiddle + 0.5)
+		u = max(0, min(2*rowMiddle, u))
+		dst[i/64*32+i%32] |= byte(u) << (i % 64 / 32 * 4)
+		approx := (u - rowMiddle) * float64(scale)
 		residual += (float64(f) - approx) * (float64(f) - approx)
 		kept += approx * approx
 	}
-	clear(dst[len(v):]) // the padding up to the stride
-	ratio := math.Sqrt(float64(len(dst))) / (2 * float64(levels))
-	s := math.Sqrt(residual) + math.Sqrt(kept)*(ratio+roundingSlack)
-	return scale, upwards(s * (1 + roundingSlack))
+	residual, kept = math.Sqrt(residual), math.Sqrt(kept)
+	return scale, upwards((residual + kept*roundingSlack) * (1 + roundingSlack)), upwards(kept * (1 + roundingSlack))
 }
 
-// quantiseQuery writes v/scale, rounded, to dst and returns scale and ‖v‖. The
-// scale is NaN where v is too small for it: no row is ruled out then.
-func quantiseQuery(dst []int16, v []float32, levels int) (scale, length float32) {
-	clear(dst)
+// queryForm is a quantised query: p, and what the bound needs of it.
+type queryForm struct {
+	numbers  []int8  // p
+	offset   int32   // 15·Σp: the kernel works with 2·(u·p) − offset
+	scale    float32 // t/2; NaN where the query is too small for it, so that no row is ruled out
+	norm     float32 // ‖y‖
+	residual float32 // ‖w‖
+}
+
+func quantiseQuery(v []float32, stride int) queryForm {
+	q := queryForm{numbers: make([]int8, stride), norm: upwards(norm(v))}
 	largest := 0.0
 	for _, f := range v {
 		largest = max(largest, math.Abs(float64(f)))
 	}
-	length = upwards(norm(v))
-	t := largest / float64(levels)
+	t := float64(float32(largest / queryLevels))
 	if t < minScale {
-		return float32(math.NaN()), length
+		q.scale = float32(math.NaN())
+		return q
 	}
+	residual := 0.0
 	for i, f := range v {
-		dst[i] = int16(max(-float64(levels), min(float64(levels), math.RoundToEven(float64(f)/t))))
+		p := max(-queryLevels, min(queryLevels, math.RoundToEven(float64(f)/t)))
+		q.numbers[i] = int8(p)
+		q.offset += 2 * rowMiddle * int32(p)
+		residual += (float64(f) - p*t) * (float64(f) - p*t)
 	}
-	return float32(t), length
+	q.scale, q.residual = float32(t/2), upwards(math.Sqrt(residual)*(1+roundingSlack))
+	return q
 }
 
 func norm(v []float32) float64 {

@@ -15,11 +15,16 @@ const (
 	// spanRows is how many rows one kernel call covers: few enough that the
 	// threshold of the next call profits from the hits of this one.
 	spanRows = 256
+	// lateShare: where at least one row in so many passes a filter, the kernel
+	// takes all rows and the filter those that reach the threshold, which are
+	// few; where fewer pass, the filter goes first and spares the kernel most.
+	// A block's first span decides for the block.
+	lateShare = 3
 	// workerRows is how many rows make another core worth its start (20 µs of scan).
 	workerRows = 16384
 )
 
-// Search implements Index. Each row's int8 product bounds its true product
+// Search implements Index. Each row's product in 4 bits bounds its true product
 // from above; a row whose bound reaches the k-th best product so far is
 // computed in full at once. Large indexes are scanned by all cores.
 func (x *Exact) Search(ctx context.Context, q Query) ([]Hit, error) {
@@ -51,8 +56,7 @@ func (x *Exact) collect(ctx context.Context, q *Query) ([]candidate, error) {
 	}
 	s := &search{x: x, q: q, filter: newRowFilter(&q.Filter), blocks: *x.blocks.Load()}
 	s.floor.Store(math.Float32bits(float32(math.Inf(-1))))
-	s.quant = make([]int16, x.stride)
-	s.scale, s.norm = quantiseQuery(s.quant, q.Vector, x.levels)
+	s.form = quantiseQuery(q.Vector, x.stride)
 
 	workers := max(1, min(runtime.GOMAXPROCS(0), len(s.blocks), len(s.blocks)*blockRows/workerRows))
 	if workers == 1 {
@@ -67,9 +71,7 @@ type search struct {
 	q      *Query
 	filter *rowFilter
 	blocks []*block
-	quant  []int16
-	scale  float32
-	norm   float32
+	form   queryForm
 	next   atomic.Int64  // the first block that no worker has taken
 	floor  atomic.Uint32 // bits of the best K-th product of any worker: K rows reach it
 }
@@ -114,38 +116,50 @@ func (s *search) run(ctx context.Context) ([]candidate, error) {
 // scanner is the working memory of one worker.
 type scanner struct {
 	*search
-	best  topK
-	args  scanArgs
-	index [spanRows]int32 // the rows of a kernel call
-	scale [spanRows]float32
-	slack [spanRows]float32
-	upper [spanRows]float32
-	masks [spanRows / groupRows]uint8
+	best    topK
+	args    scanArgs
+	index   [spanRows]int32 // the rows of a kernel call
+	scale   [spanRows]float32
+	slack   [spanRows]float32
+	upper   [spanRows]float32
+	masks   [spanRows / groupRows]uint8
+	dots    dotArgs
+	near    [spanRows + 1]int32 // the rows of a call of the second kernel
+	product [spanRows]float32
+	// rounding times a row's norm is the most by which float32 misses its product.
+	rounding float32
+	late     bool // ask the filter only about rows whose bound reaches the threshold
 }
 
 func (sc *scanner) begin(s *search) {
 	sc.search = s
 	sc.best = topK{k: s.q.K}
-	sc.args.query, sc.args.stride = &s.quant[0], s.x.stride
-	sc.args.queryScale, sc.args.queryNorm = s.scale, s.norm
+	sc.args.query, sc.args.rowBytes = &s.form.numbers[0], s.x.stride/2
+	sc.args.offset, sc.args.queryScale, sc.args.queryNorm = s.form.offset, s.form.scale, s.form.norm
 	sc.args.index, sc.args.upper, sc.args.masks = &sc.index[0], &sc.upper[0], &sc.masks[0]
+	sc.dots = dotArgs{index: &sc.near[0], product: &sc.product[0], query: &s.q.Vector[0], dim: s.x.dim}
+	sc.rounding = upwards(float64(s.x.dim) * float64(s.form.norm) / (1 << 23))
 }
 
 // end lets go of the query, so that a resting scanner keeps nothing alive.
 func (sc *scanner) end() {
-	sc.search, sc.best, sc.args.query, sc.args.rows = nil, topK{}, nil, nil
+	sc.search, sc.best, sc.args.query, sc.args.rows, sc.dots = nil, topK{}, nil, nil, dotArgs{}
 }
 
 func (sc *scanner) block(b *block) {
 	b.mu.RLock()
 	defer b.mu.RUnlock()
+	sc.args.extra = b.reach * sc.form.residual
+	sc.late = false
 	for base := 0; base < b.used; base += spanRows {
 		n := min(spanRows, b.used-base)
 		left := n
-		if sc.filter.columns {
+		if sc.filter.columns && !sc.late {
 			left = sc.filter.rows(b, base, n, sc.index[:])
+			sc.late = left >= n/lateShare
 		}
-		if left == n {
+		if left == n || sc.late {
+			left = n
 			sc.consecutive(b, base)
 		} else {
 			sc.gather(b, left)
@@ -175,21 +189,43 @@ func (sc *scanner) gather(b *block, n int) {
 }
 
 // span runs the kernel over the first n rows of the index and considers those
-// whose bound reaches the threshold.
+// whose bound reaches the threshold: by their fp32 product, and the few that
+// come close by that, too, by the one that counts.
 func (sc *scanner) span(b *block, n int) {
 	groups := (n + groupRows - 1) / groupRows
-	threshold := sc.threshold()
-	sc.args.rows, sc.args.groups, sc.args.threshold = &b.quant[0], groups, threshold
+	sc.args.rows, sc.args.groups, sc.args.threshold = &b.quant[0], groups, sc.threshold()
 	sc.x.scan(&sc.args)
+	left := sc.reaching(b, groups, n)
+	if left == 0 {
+		return
+	}
+	sc.near[left] = sc.near[left-1]
+	sc.dots.rows, sc.dots.n = &b.embedding[0], left
+	sc.x.dots(&sc.dots)
+	for i, row := range sc.near[:left] {
+		if slip := sc.rounding * (b.reach + b.slack[row]); !(sc.product[i]+slip < sc.threshold()) {
+			sc.consider(b, int(row))
+		}
+	}
+}
+
+// reaching collects the rows that the kernel did not rule out, nor the filter.
+func (sc *scanner) reaching(b *block, groups, n int) (left int) {
 	for g, mask := range sc.masks[:groups] {
 		for ; mask != 0; mask &= mask - 1 {
 			i := g*groupRows + bits.TrailingZeros8(mask)
-			if i < n && !(sc.upper[i] < threshold) {
-				sc.consider(b, int(sc.index[i]))
-				threshold = sc.threshold()
+			if i >= n {
+				break
 			}
+			row := sc.index[i]
+			if b.rest[row] == "" || sc.late && !sc.filter.row(b, int(row)) {
+				continue
+			}
+			sc.near[left] = row
+			left++
 		}
 	}
+	return left
 }
 
 // threshold is the product below which no row is among the K best.
@@ -200,7 +236,7 @@ func (sc *scanner) threshold() float32 {
 // consider computes row i's true product and offers it.
 func (sc *scanner) consider(b *block, i int) {
 	rest := b.rest[i]
-	if rest == "" || !sc.filter.final(rest) {
+	if !sc.filter.final(rest) {
 		return
 	}
 	embedding := b.embedding[i*sc.x.dim : (i+1)*sc.x.dim]

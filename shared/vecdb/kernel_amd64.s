@@ -1,15 +1,24 @@
 #include "textflag.h"
 #include "go_asm.h"
 
-// Four rows side by side: 16 numbers of each row are widened to int16,
-// multiplied with 16 of the query, added in pairs to int32 and summed.
-// X0..X3/Y0..Y3 hold the sums of the four rows.
-#define STEP(off, sum, tmp) \
-	VPMOVSXBW off, tmp; \
-	VPMADDWD Y8, tmp, tmp; \
-	VPADDD tmp, sum, sum
+// 64 numbers of one row: 32 bytes, split into their low and high halves (Y10
+// holds 15 in every byte), multiplied with 32 numbers of the query each (Y8,
+// Y9) and added in pairs to int16, which cannot overflow (4·15·127), then in
+// pairs to int32 (Y11 holds 1 in every int16) and summed.
+#define STEP(off, sum, low, high) \
+	VMOVDQU off, low; \
+	VPSRLW $4, low, high; \
+	VPAND Y10, low, low; \
+	VPAND Y10, high, high; \
+	VPMADDUBSW Y8, low, low; \
+	VPMADDUBSW Y9, high, high; \
+	VPADDW high, low, low; \
+	VPMADDWD Y11, low, low; \
+	VPADDD low, sum, sum
 
 // func scanAVX2(a *scanArgs)
+//
+// Four rows side by side; Y0..Y3 hold their sums.
 TEXT ·scanAVX2(SB), NOSPLIT, $0-8
 	MOVQ a+0(FP), DI
 	MOVQ scanArgs_rows(DI), SI
@@ -19,11 +28,17 @@ TEXT ·scanAVX2(SB), NOSPLIT, $0-8
 	MOVQ scanArgs_query(DI), R10
 	MOVQ scanArgs_upper(DI), R11
 	MOVQ scanArgs_masks(DI), R12
-	MOVQ scanArgs_stride(DI), R13
+	MOVQ scanArgs_rowBytes(DI), R13
 	MOVQ scanArgs_groups(DI), CX
+	VBROADCASTSS scanArgs_extra(DI), X12
 	VBROADCASTSS scanArgs_queryScale(DI), X13
 	VBROADCASTSS scanArgs_queryNorm(DI), X14
 	VBROADCASTSS scanArgs_threshold(DI), X15
+	VPCMPEQW Y11, Y11, Y11
+	VPSRLW $15, Y11, Y11
+	VPCMPEQW Y10, Y10, Y10
+	VPSRLW $12, Y10, Y10
+	VPACKUSWB Y10, Y10, Y10
 
 group:
 	// AX, BX, DX, R15: where the four rows start.
@@ -47,11 +62,12 @@ group:
 
 step:
 	VMOVDQU (R10)(DI*2), Y8
-	STEP((AX)(DI*1), Y0, Y4)
-	STEP((BX)(DI*1), Y1, Y5)
-	STEP((DX)(DI*1), Y2, Y6)
-	STEP((R15)(DI*1), Y3, Y7)
-	ADDQ $16, DI
+	VMOVDQU 32(R10)(DI*2), Y9
+	STEP((AX)(DI*1), Y0, Y4, Y5)
+	STEP((BX)(DI*1), Y1, Y6, Y7)
+	STEP((DX)(DI*1), Y2, Y4, Y5)
+	STEP((R15)(DI*1), Y3, Y6, Y7)
+	ADDQ $32, DI
 	CMPQ DI, R13
 	JLT step
 
@@ -62,12 +78,17 @@ step:
 	VEXTRACTI128 $1, Y0, X1
 	VPADDD X1, X0, X0
 
-	// upper = float(sum)·(scale·queryScale) + slack·queryNorm
+	// upper = float(2·sum − offset)·(scale·queryScale) + slack·queryNorm + extra
+	MOVQ a+0(FP), DI
+	VPBROADCASTD scanArgs_offset(DI), X1
+	VPADDD X0, X0, X0
+	VPSUBD X1, X0, X0
 	VCVTDQ2PS X0, X0
 	VMULPS (R8), X13, X4
 	VMULPS X4, X0, X0
 	VMOVUPS (R9), X5
 	VFMADD231PS X14, X5, X0
+	VADDPS X12, X0, X0
 	VMOVUPS X0, (R11)
 
 	// Not less than the threshold, or not comparable.
@@ -82,6 +103,66 @@ step:
 	INCQ R12
 	DECQ CX
 	JNZ group
+
+	VZEROUPPER
+	RET
+
+// func dotAVX2(a *dotArgs)
+//
+// A row's 32 numbers a step, in four sums of eight; while a row is computed,
+// the next one is fetched, because rows far apart would each cost a wait.
+TEXT ·dotAVX2(SB), NOSPLIT, $0-8
+	MOVQ a+0(FP), DI
+	MOVQ dotArgs_rows(DI), SI
+	MOVQ dotArgs_index(DI), R8
+	MOVQ dotArgs_product(DI), R9
+	MOVQ dotArgs_query(DI), R10
+	MOVQ dotArgs_dim(DI), R11
+	MOVQ dotArgs_n(DI), CX
+	SHLQ $2, R11 // bytes
+	MOVLQSX (R8), AX
+	IMULQ R11, AX
+	ADDQ SI, AX
+
+row:
+	MOVLQSX 4(R8), BX // the next row
+	IMULQ R11, BX
+	ADDQ SI, BX
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	XORQ DX, DX
+
+part:
+	PREFETCHT0 (BX)(DX*1)
+	PREFETCHT0 64(BX)(DX*1)
+	VMOVUPS (AX)(DX*1), Y4
+	VMOVUPS 32(AX)(DX*1), Y5
+	VMOVUPS 64(AX)(DX*1), Y6
+	VMOVUPS 96(AX)(DX*1), Y7
+	VFMADD231PS (R10)(DX*1), Y4, Y0
+	VFMADD231PS 32(R10)(DX*1), Y5, Y1
+	VFMADD231PS 64(R10)(DX*1), Y6, Y2
+	VFMADD231PS 96(R10)(DX*1), Y7, Y3
+	ADDQ $128, DX
+	CMPQ DX, R11
+	JLT part
+
+	VADDPS Y1, Y0, Y0
+	VADDPS Y3, Y2, Y2
+	VADDPS Y2, Y0, Y0
+	VEXTRACTF128 $1, Y0, X1
+	VADDPS X1, X0, X0
+	VHADDPS X0, X0, X0
+	VHADDPS X0, X0, X0
+	VMOVSS X0, (R9)
+
+	MOVQ BX, AX
+	ADDQ $4, R8
+	ADDQ $4, R9
+	DECQ CX
+	JNZ row
 
 	VZEROUPPER
 	RET

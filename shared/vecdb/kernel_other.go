@@ -3,3 +3,5 @@
 package vecdb
 
 func scanKernel() func(*scanArgs) { return scanPortable }
+
+func dotKernel(int) func(*dotArgs) { return dotPortableRows }
