@@ -7,7 +7,7 @@ CGO       := trainer embedder
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 
-.PHONY: demo test build bench soak check check-python race proto setup clean
+.PHONY: demo test build bench soak check check-python race proto setup clean bench-index soak
 
 demo: build ## the main job from nothing; serves until interrupted
 	bin/videosim demo --log-level warn $(DEMO_FLAGS)
@@ -28,6 +28,13 @@ bench: setup ## speed of the index, the gateway and the models, each beside what
 
 soak: setup ## 100,000 spoiled requests to the gateway: no 5xx, no panic
 	VIDEOSIM_SOAK=100000 $(GO) test -count=1 -timeout 30m -run TestSoak -v ./gateway | grep -v level=INFO
+
+bench-index: setup ## the exact index at 1,000,000 rows on one core, its memory, and its refill from the stream
+	BENCH_ROWS=1000000 $(GO) test -timeout 30m -run '^$$' -bench Exact -benchtime 100x -cpu 1 ./shared/vecdb
+	BENCH_ROWS=1000000 $(GO) test -timeout 30m -run '^$$' -bench Replay -benchtime 1x ./indexer
+
+soak: setup ## the tests that kill what they rely on, for longer
+	SOAK_ROUNDS=20 $(GO) test -timeout 60m -run TestMilvusOutage -v ./deploy/models
 
 check: setup ## linters, the race detector, known vulnerabilities
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); exit 1; }

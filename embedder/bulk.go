@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.opentelemetry.io/otel/trace"
@@ -31,13 +32,19 @@ type stream struct {
 	log          *slog.Logger
 	metrics      *metrics
 	tracer       trace.Tracer
+	returned     atomic.Int64 // events given back because the process stops
 }
 
 // run pulls until ctx ends, then returns when every event it has taken is
 // settled. work outlives ctx: it is what the events at work are done under.
 func (s *stream) run(ctx, work context.Context) error {
 	var handlers sync.WaitGroup
-	defer handlers.Wait()
+	defer func() {
+		handlers.Wait()
+		if n := s.returned.Load(); n > 0 {
+			s.log.Info("stopping: events at work were given back to the stream", "count", n)
+		}
+	}()
 	for {
 		n, ok := s.acquire(ctx)
 		if !ok {
@@ -98,12 +105,22 @@ func (s *stream) settle(ctx context.Context, m *bus.Message) {
 	if err == nil {
 		err = m.Ack(ctx)
 	} else {
-		s.log.Warn("video not embedded", "subject", m.Subject, "sequence", m.Sequence, "delivery", m.Delivered, "error", err)
+		s.notEmbedded(ctx, m, err)
 		err = m.Fail(ctx, err)
 	}
 	if err != nil { // it will be delivered again, and found to be done
 		s.log.Warn("event not settled", "subject", m.Subject, "sequence", m.Sequence, "error", err)
 	}
+}
+
+// notEmbedded logs a failure; what the end of the process stops is counted, and
+// told of once, instead.
+func (s *stream) notEmbedded(ctx context.Context, m *bus.Message, err error) {
+	if errors.Is(err, errStopping) {
+		s.returned.Add(1)
+		return
+	}
+	s.log.WarnContext(ctx, "video not embedded", "subject", m.Subject, "sequence", m.Sequence, "delivery", m.Delivered, "error", err)
 }
 
 // handle brings the effect of one event into EMBEDDINGS and says what it was.

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -41,21 +43,12 @@ func TestMilvusOutage(t *testing.T) {
 
 	began := time.Now()
 	load := newLoad(300, 1, m)
-	time.Sleep(time.Second)
-	if err := r.milvus.Kill(); err != nil {
-		t.Fatal(err)
+	for range rounds(t) {
+		m.outage()
 	}
-	time.Sleep(3 * time.Second)
-	loading := ready(m.env)
-	restart(t, m)
-	await(t, 2*time.Minute, "a query is answered", m.answers)
-	time.Sleep(time.Second)
 	version := load.stop()
 	m.waitIndexed(2 * time.Minute)
 
-	if !strings.Contains(loading, "does not answer for") {
-		t.Errorf("readiness in the outage: %s", loading)
-	}
 	if load.failed == 0 || load.answered == 0 {
 		t.Errorf("%d answers and %d refusals, want some of both", load.answered, load.failed)
 	}
@@ -64,6 +57,36 @@ func TestMilvusOutage(t *testing.T) {
 		t.Errorf("%d dead letters", n)
 	}
 	t.Logf("%d answers, %d refusals (503), %d versions of 300 videos in %s", load.answered, load.failed, version, time.Since(began).Round(time.Second))
+}
+
+// outage kills Milvus, brings it back after 3 s and waits until it answers.
+func (m *model) outage() {
+	m.t.Helper()
+	time.Sleep(time.Second)
+	if err := m.milvus.Kill(); err != nil {
+		m.t.Fatal(err)
+	}
+	time.Sleep(3 * time.Second)
+	if text := ready(m.env); !strings.Contains(text, "does not answer for") {
+		m.t.Errorf("readiness in the outage: %s", text)
+	}
+	restart(m.t, m)
+	await(m.t, 2*time.Minute, "a query is answered", m.answers)
+	time.Sleep(time.Second)
+}
+
+// rounds is how often Milvus is killed: once, or as `make soak` says.
+func rounds(t *testing.T) int {
+	t.Helper()
+	text := os.Getenv("SOAK_ROUNDS")
+	if text == "" {
+		return 1
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil {
+		t.Fatalf("SOAK_ROUNDS: %v", err)
+	}
+	return n
 }
 
 func restart(t *testing.T, m *model) {
@@ -99,7 +122,7 @@ func newLoad(count, version int, asked ...*model) *load {
 		for ctx.Err() == nil {
 			l.version++
 			asked[0].publish(videos(count, l.version)...)
-			time.Sleep(500 * time.Millisecond)
+			time.Sleep(time.Second)
 		}
 	})
 	l.running.Go(func() {

@@ -91,7 +91,7 @@ func (r *rig) promote(change func(*PromoteConfig)) (string, error) {
 }
 
 func (r *rig) promoteConfig() PromoteConfig {
-	cfg := PromoteConfig{WithoutLabels: true, Epsilon: 0.01, Wait: 20 * time.Second, Milvus: r.milvusConfig()}
+	cfg := PromoteConfig{WithoutLabels: true, Epsilon: 0.01, Wait: time.Minute, Milvus: r.milvusConfig()}
 	cfg.NATS.URL = r.nats.ClientURL()
 	return cfg
 }

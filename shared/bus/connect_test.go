@@ -202,3 +202,37 @@ func TestConfigMistakes(t *testing.T) {
 		must(t, cfg.Validate())
 	}
 }
+
+// TestPasswordAndClientCertificate logs in with a user and a password over TLS
+// whose server asks for our certificate, too.
+func TestPasswordAndClientCertificate(t *testing.T) {
+	certFile, keyFile := certificate(t, t.TempDir())
+	secure, err := server.GenTLSConfig(&server.TLSConfigOpts{CertFile: certFile, KeyFile: keyFile, CaFile: certFile, Verify: true})
+	must(t, err)
+	ns, err := server.NewServer(&server.Options{
+		Host: "127.0.0.1", Port: -1, NoLog: true, NoSigs: true, TLSConfig: secure, Username: "suite", Password: "secret",
+	})
+	must(t, err)
+	ns.Start()
+	t.Cleanup(ns.Shutdown)
+	if !ns.ReadyForConnections(patience) {
+		t.Fatal("server not ready")
+	}
+	right := bus.Config{URL: ns.ClientURL(), User: "suite", Password: "secret", CAFile: certFile, CertFile: certFile, KeyFile: keyFile}
+	b, err := bus.Connect(within(t), right)
+	must(t, err)
+	b.Close()
+	for says, change := range map[string]func(*bus.Config){
+		"check the token": func(c *bus.Config) { c.Password = "wrong" },
+		"tls":             func(c *bus.Config) { c.CertFile, c.KeyFile = "", "" },
+		"certificate":     func(c *bus.Config) { c.CAFile = "" },
+	} {
+		wrong := right
+		change(&wrong)
+		ctx, cancel := context.WithTimeout(within(t), time.Second)
+		if _, err := bus.Connect(ctx, wrong); err == nil || !strings.Contains(err.Error(), says) {
+			t.Errorf("error %v, expected one that says %q", err, says)
+		}
+		cancel()
+	}
+}
