@@ -35,6 +35,9 @@ bench-index: setup ## the exact index at 1,000,000 rows on one core, its memory,
 
 soak: setup ## the tests that kill what they rely on, for longer
 	SOAK_ROUNDS=20 $(GO) test -timeout 60m -run TestMilvusOutage -v ./deploy/models
+bench-train: setup ## a step of each stage beside plain PyTorch (5 GB, installed first); an epoch with and without cached towers
+	deploy/setup.sh python
+	$(GO) test -run '^$$' -bench 'TrainingStep|LateEpoch' -benchtime 1x -timeout 60m ./trainer $(BENCH_FLAGS)
 
 check: setup ## linters, the race detector, known vulnerabilities
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); exit 1; }
