@@ -54,7 +54,19 @@ func startPython(b *testing.B) *pythonBench {
 	return &pythonBench{b: b, in: json.NewEncoder(io.Writer(in)), out: bufio.NewScanner(out)}
 }
 
-type pythonAnswer struct{ Loss, Seconds float64 }
+type pythonAnswer struct {
+	Loss float64
+	benchTime
+}
+
+// benchTime is how long a step took: on the clock, and on all cores together,
+// which other work on the machine changes less.
+type benchTime struct{ Seconds, CPU float64 }
+
+func (t *benchTime) add(more benchTime) {
+	t.Seconds += more.Seconds
+	t.CPU += more.CPU
+}
 
 func (p *pythonBench) ask(request map[string]any) (a pythonAnswer) {
 	if err := p.in.Encode(request); err != nil {
@@ -77,6 +89,6 @@ func (p *pythonBench) loss(batch string) float64 {
 	return p.ask(map[string]any{"loss": batch}).Loss
 }
 
-func (p *pythonBench) step(batch string, dtype torch.DType) float64 {
-	return p.ask(map[string]any{"step": batch, "dtype": dtype.String()}).Seconds
+func (p *pythonBench) step(batch string, dtype torch.DType) benchTime {
+	return p.ask(map[string]any{"step": batch, "dtype": dtype.String()}).benchTime
 }

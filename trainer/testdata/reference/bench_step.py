@@ -4,7 +4,8 @@ One JSON object a line on standard input, one answer each on standard output:
 
     {"load": {"stage": "text", "weights": FILE, "config": {…}, "threads": 2}}
     {"loss": FILE}                          loss of a batch without dropout
-    {"step": FILE, "dtype": "float32"}      seconds of forward, backward, optimiser
+    {"step": FILE, "dtype": "float32"}      seconds of forward, backward, optimiser;
+                                            "cpu": those of all cores together
 
 A batch is a safetensors file: video.tokens … and tags, or video1.…, video2.… and
 labels. While no request is pending the process sleeps.
@@ -51,10 +52,10 @@ class Bench:
     def step(self, path, dtype):
         self.net.train()
         batch = read_batch(path)
-        start = time.perf_counter()
+        start, cpu = time.perf_counter(), time.process_time()
         training.loss_of(self.net, batch, getattr(torch, dtype)).backward()
         self.optimizer.step()
-        return {"seconds": time.perf_counter() - start}
+        return {"seconds": time.perf_counter() - start, "cpu": time.process_time() - cpu}
 
 
 def main():
