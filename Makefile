@@ -7,7 +7,7 @@ CGO       := trainer embedder
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 
-.PHONY: demo test build bench soak check check-python race proto setup clean bench-index soak
+.PHONY: demo test build bench bench-index bench-embed soak check check-python race proto setup clean
 
 demo: build ## the main job from nothing; serves until interrupted
 	bin/videosim demo --log-level warn $(DEMO_FLAGS)
@@ -25,6 +25,10 @@ build: setup ## all five programs into bin/
 
 bench: setup ## speed of the index, the gateway and the models, each beside what it is compared with
 	$(GO) test -run '^$$' -bench . ./shared/vecdb ./gateway ./shared/model ./shared/torch
+
+bench-embed: setup ## full-size embeddings a second, in turns with plain Python PyTorch; needs 6 GB of memory
+	deploy/setup.sh python
+	$(GO) test -run '^$$' -bench AgainstPython -benchtime 1x -timeout 30m -v ./shared/model
 
 soak: setup ## 100,000 spoiled requests to the gateway: no 5xx, no panic
 	VIDEOSIM_SOAK=100000 $(GO) test -count=1 -timeout 30m -run TestSoak -v ./gateway | grep -v level=INFO

@@ -2,11 +2,13 @@ package embedder
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
 	"videosim/shared/errs"
 	"videosim/shared/model"
+	"videosim/shared/torch"
 	"videosim/shared/video"
 )
 
@@ -26,21 +28,22 @@ type batcher struct {
 	queue   *queue
 	health  *health
 	metrics *metrics
+	pace    pace
 }
 
 // embed hands one collated row to the model and waits for its halves. It
 // returns early, and takes the row out of the queue, when ctx ends.
-func (b *batcher) embed(ctx context.Context, l lane, input *video.Batch) (late, early []float32, err error) {
+func (b *batcher) embed(ctx context.Context, l lane, input *video.Batch) (result, error) {
 	it := &item{ctx: ctx, input: input, positions: positions(input), queued: time.Now(), result: make(chan result, 1)}
 	if err := b.queue.push(l, it); err != nil {
-		return nil, nil, err
+		return result{}, err
 	}
 	select {
 	case r := <-it.result:
-		return r.late, r.early, r.err
+		return r, r.err
 	case <-ctx.Done():
 		b.queue.remove(l, it)
-		return nil, nil, errs.New(errs.Unavailable, "wait for the model: %w", ctx.Err())
+		return result{}, errs.New(errs.Unavailable, "wait for the model: %w", ctx.Err())
 	}
 }
 
@@ -83,7 +86,8 @@ func (b *batcher) serve(ctx context.Context, batch []*item, l lane) {
 	}
 	now := time.Now()
 	for _, it := range batch {
-		b.metrics.queueSeconds.WithLabelValues(l.String()).Observe(now.Sub(it.queued).Seconds())
+		it.wait = now.Sub(it.queued)
+		b.metrics.queueSeconds.WithLabelValues(l.String()).Observe(it.wait.Seconds())
 	}
 	b.metrics.batchVideos.Observe(float64(len(batch)))
 	b.forward(ctx, batch)
@@ -93,10 +97,13 @@ func (b *batcher) serve(ctx context.Context, batch []*item, l lane) {
 // the batch (memory, or one row that it cannot stand), each half is tried
 // alone, and so on down to the single row at fault: its neighbours succeed.
 func (b *batcher) forward(ctx context.Context, batch []*item) {
+	start := time.Now()
 	halves, err := b.call(ctx, batch)
+	took := time.Since(start)
+	b.learn(batch, took, err)
 	switch {
 	case err == nil:
-		b.answer(batch, halves)
+		answer(batch, halves, took)
 	case errs.KindOf(err) == errs.Unavailable:
 		fail(batch, err) // the engine is closing or ctx ended: smaller batches end the same way
 	case len(batch) > 1:
@@ -106,6 +113,20 @@ func (b *batcher) forward(ctx context.Context, batch []*item) {
 	default:
 		fail(batch, b.blame(ctx, err))
 	}
+}
+
+// learn bounds the batches to come by how this one went.
+func (b *batcher) learn(batch []*item, took time.Duration, err error) {
+	var failure *torch.Error
+	switch {
+	case err == nil:
+		b.pace.ran(padded(batch), took)
+	case errors.As(err, &failure) && failure.OutOfMemory():
+		b.pace.refused(padded(batch))
+	default:
+		return
+	}
+	b.queue.setBound(b.pace.positions(b.queue.limits.positions))
 }
 
 // call runs the model once and checks the shape of what it returns.
@@ -138,9 +159,9 @@ func (b *batcher) blame(ctx context.Context, err error) error {
 	return err
 }
 
-func (b *batcher) answer(batch []*item, halves model.Halves) {
+func answer(batch []*item, halves model.Halves, forward time.Duration) {
 	for i, it := range batch {
-		it.result <- result{late: halves.Late[i], early: halves.Early[i]}
+		it.result <- result{late: halves.Late[i], early: halves.Early[i], wait: it.wait, forward: forward}
 	}
 }
 

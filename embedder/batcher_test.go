@@ -14,6 +14,7 @@ import (
 
 	"videosim/shared/errs"
 	"videosim/shared/model"
+	"videosim/shared/torch"
 	"videosim/shared/video"
 )
 
@@ -45,7 +46,7 @@ func (f *fakeModel) Embed(ctx context.Context, b *video.Batch) (model.Halves, er
 	case broken:
 		return model.Halves{}, errors.New("device lost")
 	case f.most > 0 && b.Len() > f.most:
-		return model.Halves{}, fmt.Errorf("out of memory at %d videos", b.Len())
+		return model.Halves{}, &torch.Error{Op: "linear", Message: fmt.Sprintf("out of memory at %d videos", b.Len())}
 	case f.poison != "" && slices.Contains(b.IDs, f.poison):
 		return model.Halves{}, errors.New("kernel failed")
 	}
@@ -108,12 +109,12 @@ func embedAll(t *testing.T, b *batcher, l lane, ids ...string) map[string]error 
 	var all sync.WaitGroup
 	for _, id := range ids {
 		all.Go(func() {
-			late, early, err := b.embed(t.Context(), l, row(id))
+			r, err := b.embed(t.Context(), l, row(id))
 			mu.Lock()
 			defer mu.Unlock()
 			if err != nil {
 				failed[id] = err
-			} else if !slices.Equal(late, fakeHalf(id, 1)) || !slices.Equal(early, fakeHalf(id, 2)) {
+			} else if !slices.Equal(r.late, fakeHalf(id, 1)) || !slices.Equal(r.early, fakeHalf(id, 2)) {
 				t.Errorf("%s got the halves of another video", id)
 			}
 		})
@@ -244,7 +245,7 @@ func TestDeadlineLeavesTheQueue(t *testing.T) {
 
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
-	_, _, err := b.embed(ctx, interactive, row("late"))
+	_, err := b.embed(ctx, interactive, row("late"))
 	if !errors.Is(err, context.DeadlineExceeded) || errs.KindOf(err) != errs.Unavailable {
 		t.Errorf("embed past its deadline: %v, want DeadlineExceeded as unavailable", err)
 	}

@@ -139,8 +139,12 @@ func (s *stream) handle(ctx context.Context, m *bus.Message) (outcome string, er
 	effect := &event.Embedding{Id: e.GetId(), Fingerprint: s.pipeline.fingerprint, Deleted: true}
 	if e.GetOp() == event.VideoEvent_DELETE {
 		outcome = "deleted"
-	} else if effect, err = s.pipeline.embed(ctx, bulk, e); err != nil {
-		return "", err
+	} else {
+		done, err := s.pipeline.embed(ctx, bulk, e)
+		if err != nil {
+			return "", err
+		}
+		effect = done.Embedding
 	}
 	effect.Sequence = m.Sequence
 	stored, err := s.store(ctx, effect)

@@ -26,6 +26,8 @@ type Settings struct {
 	BatchVideos int `help:"Most videos in one batch. More pays on a GPU; on a CPU it only lengthens the wait of queries." default:"32"`
 	BatchTokens int `help:"Most tokens and frames in one batch, padding counted; a full-size video has at most 128. It bounds the memory of a forward pass." default:"4096"`
 
+	BatchTarget time.Duration `help:"Time that one batch should take at most: what follows a slow batch is made smaller. A query waits for at most one batch of the stream. Smaller batches use a CPU less well; 0: no bound." default:"1s"`
+
 	BulkSlots        int           `help:"Events of the stream taken on at once, from their decoding to their acknowledgement (at most 1024). Each may hold its frames in memory: 0.5 MiB, or ref-max-bytes." default:"128"`
 	InteractiveSlots int           `help:"Videos of requests taken on at once; a request that would exceed it is refused as overloaded." default:"64"`
 	AckWait          time.Duration `help:"Silence after which NATS gives an event to another embedder. Events at work are kept alive by themselves, so this is only the time to notice a dead process." default:"30s"`
@@ -81,6 +83,9 @@ func (c Config) Validate() error {
 }
 
 func (c Config) validateTimes() error {
+	if c.BatchTarget < 0 {
+		return errs.Field("batch-target", "expected 0 or more, found %s", c.BatchTarget)
+	}
 	for _, f := range []struct {
 		name  string
 		value time.Duration

@@ -21,30 +21,41 @@ type pipeline struct {
 	metrics     *metrics
 }
 
+// embedded is an embedding and where its time went.
+type embedded struct {
+	*event.Embedding
+	timings *event.Timings
+}
+
 // embed returns the embedding of an UPSERT event; its sequence is the caller's
 // to fill. Everything that can be wrong with a video is found here, alone,
 // before it shares a batch. Errors: Invalid, NotFound, Corrupt, Unavailable,
 // Internal.
-func (p *pipeline) embed(ctx context.Context, l lane, e *event.VideoEvent) (*event.Embedding, error) {
+func (p *pipeline) embed(ctx context.Context, l lane, e *event.VideoEvent) (embedded, error) {
+	start := time.Now()
 	input, err := p.collate(ctx, e)
 	if err != nil {
-		return nil, err
+		return embedded{}, err
 	}
-	late, early, err := p.batcher.embed(ctx, l, input)
+	took := time.Since(start)
+	r, err := p.batcher.embed(ctx, l, input)
 	if err != nil {
-		return nil, err
+		return embedded{}, err
 	}
-	embedding, err := eval.Combine(late, early)
+	embedding, err := eval.Combine(r.late, r.early)
 	if err != nil {
-		return nil, fmt.Errorf("combine the halves: %w", err)
+		return embedded{}, fmt.Errorf("combine the halves: %w", err)
 	}
-	return &event.Embedding{
+	timings := &event.Timings{
+		PrepareSeconds: float32(took.Seconds()), QueueSeconds: float32(r.wait.Seconds()), ForwardSeconds: float32(r.forward.Seconds()),
+	}
+	return embedded{timings: timings, Embedding: &event.Embedding{
 		Id: e.GetId(), Fingerprint: p.fingerprint,
-		Embedding: embedding, Late: late, Early: early,
+		Embedding: embedding, Late: r.late, Early: r.early,
 		Title: e.GetTitle(), CategoryId: e.GetCategoryId(), TagIds: e.GetTagIds(),
 		PublishedAt: e.GetPublishedAt(), ThumbnailUrl: e.GetThumbnailUrl(),
 		Input: report(input.Reports[0]),
-	}, nil
+	}}, nil
 }
 
 // collate checks the event, fetches frames that it only names, and makes the

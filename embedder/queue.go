@@ -37,13 +37,15 @@ type item struct {
 	input     *video.Batch
 	positions int // tokens of both models and frames that this row fills
 	queued    time.Time
-	result    chan result // capacity 1: the batcher's send never blocks
+	wait      time.Duration // from queued to the model, set by the batcher
+	result    chan result   // capacity 1: the batcher's send never blocks
 }
 
 // result is what the model said about one item.
 type result struct {
-	late, early []float32
-	err         error
+	late, early   []float32
+	wait, forward time.Duration // for the model, and in it
+	err           error
 }
 
 // queue holds the waiting items of both lanes. It has no limit of its own:
@@ -55,6 +57,7 @@ type queue struct {
 	waiting [lanes][]*item
 	closed  [lanes]bool
 	run     int // interactive batches since the last bulk one
+	bound   int // positions of the next batch, at most those of limits; 0: those
 	wake    chan struct{}
 }
 
@@ -113,8 +116,19 @@ func (q *queue) tryTake() (batch []*item, l lane, done bool) {
 	if len(q.waiting[l]) == 0 {
 		return nil, l, q.closed[interactive] && q.closed[bulk]
 	}
-	batch, q.waiting[l] = form(q.waiting[l], q.limits)
+	next := q.limits
+	if q.bound > 0 {
+		next.positions = q.bound
+	}
+	batch, q.waiting[l] = form(q.waiting[l], next)
 	return batch, l, false
+}
+
+// setBound sets how many positions the next batches may have.
+func (q *queue) setBound(positions int) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.bound = positions
 }
 
 // nextLane is interactive while anything waits there, but for one bulk batch

@@ -87,5 +87,6 @@ func (r *requests) embedOne(ctx context.Context, e *event.VideoEvent) (*event.Em
 	}
 	return &event.EmbedResult{
 		Embedding: done.GetEmbedding(), Late: done.GetLate(), Early: done.GetEarly(), Input: done.GetInput(),
+		Timings: done.timings,
 	}, nil
 }

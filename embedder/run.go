@@ -78,7 +78,7 @@ func serve(ctx context.Context, cfg Config, env Env, fingerprint string, model M
 	metrics, tracer := newMetrics(env.Metrics), env.Tracer.Tracer("videosim/embedder")
 	queue := newQueue(bounds)
 	watch(env.Metrics, queue)
-	batcher := &batcher{model: model, queue: queue, health: health, metrics: metrics}
+	batcher := &batcher{model: model, queue: queue, health: health, metrics: metrics, pace: pace{target: cfg.BatchTarget}}
 	pipeline := &pipeline{
 		fingerprint: fingerprint, frameDim: shape.FrameDim,
 		resolver: resolver, collator: collator, batcher: batcher, metrics: metrics,

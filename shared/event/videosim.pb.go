@@ -674,6 +674,7 @@ type EmbedResult struct {
 	Error         string                 `protobuf:"bytes,5,opt,name=error,proto3" json:"error,omitempty"` // set when this video failed; the numbers are empty then
 	ErrorKind     string                 `protobuf:"bytes,6,opt,name=error_kind,json=errorKind,proto3" json:"error_kind,omitempty"`
 	ErrorField    string                 `protobuf:"bytes,7,opt,name=error_field,json=errorField,proto3" json:"error_field,omitempty"`
+	Timings       *Timings               `protobuf:"bytes,8,opt,name=timings,proto3" json:"timings,omitempty"` // set when this video succeeded
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -757,6 +758,74 @@ func (x *EmbedResult) GetErrorField() string {
 	return ""
 }
 
+func (x *EmbedResult) GetTimings() *Timings {
+	if x != nil {
+		return x.Timings
+	}
+	return nil
+}
+
+// Timings say where the time of one video went inside the embedder.
+type Timings struct {
+	state          protoimpl.MessageState `protogen:"open.v1"`
+	PrepareSeconds float32                `protobuf:"fixed32,1,opt,name=prepare_seconds,json=prepareSeconds,proto3" json:"prepare_seconds,omitempty"` // checks, frames by reference, tokenising
+	QueueSeconds   float32                `protobuf:"fixed32,2,opt,name=queue_seconds,json=queueSeconds,proto3" json:"queue_seconds,omitempty"`       // waiting for the model
+	ForwardSeconds float32                `protobuf:"fixed32,3,opt,name=forward_seconds,json=forwardSeconds,proto3" json:"forward_seconds,omitempty"` // the batch that it was part of
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *Timings) Reset() {
+	*x = Timings{}
+	mi := &file_videosim_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Timings) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Timings) ProtoMessage() {}
+
+func (x *Timings) ProtoReflect() protoreflect.Message {
+	mi := &file_videosim_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Timings.ProtoReflect.Descriptor instead.
+func (*Timings) Descriptor() ([]byte, []int) {
+	return file_videosim_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *Timings) GetPrepareSeconds() float32 {
+	if x != nil {
+		return x.PrepareSeconds
+	}
+	return 0
+}
+
+func (x *Timings) GetQueueSeconds() float32 {
+	if x != nil {
+		return x.QueueSeconds
+	}
+	return 0
+}
+
+func (x *Timings) GetForwardSeconds() float32 {
+	if x != nil {
+		return x.ForwardSeconds
+	}
+	return 0
+}
+
 var File_videosim_proto protoreflect.FileDescriptor
 
 const file_videosim_proto_rawDesc = "" +
@@ -824,7 +893,7 @@ const file_videosim_proto_rawDesc = "" +
 	"\aresults\x18\x01 \x03(\v2\x18.videosim.v1.EmbedResultR\aresults\x12\x14\n" +
 	"\x05error\x18\x02 \x01(\tR\x05error\x12\x1d\n" +
 	"\n" +
-	"error_kind\x18\x03 \x01(\tR\terrorKind\"\xdb\x01\n" +
+	"error_kind\x18\x03 \x01(\tR\terrorKind\"\x8b\x02\n" +
 	"\vEmbedResult\x12\x1c\n" +
 	"\tembedding\x18\x01 \x03(\x02R\tembedding\x12\x12\n" +
 	"\x04late\x18\x02 \x03(\x02R\x04late\x12\x14\n" +
@@ -834,7 +903,12 @@ const file_videosim_proto_rawDesc = "" +
 	"\n" +
 	"error_kind\x18\x06 \x01(\tR\terrorKind\x12\x1f\n" +
 	"\verror_field\x18\a \x01(\tR\n" +
-	"errorFieldB\x17Z\x15videosim/shared/eventb\x06proto3"
+	"errorField\x12.\n" +
+	"\atimings\x18\b \x01(\v2\x14.videosim.v1.TimingsR\atimings\"\x80\x01\n" +
+	"\aTimings\x12'\n" +
+	"\x0fprepare_seconds\x18\x01 \x01(\x02R\x0eprepareSeconds\x12#\n" +
+	"\rqueue_seconds\x18\x02 \x01(\x02R\fqueueSeconds\x12'\n" +
+	"\x0fforward_seconds\x18\x03 \x01(\x02R\x0eforwardSecondsB\x17Z\x15videosim/shared/eventb\x06proto3"
 
 var (
 	file_videosim_proto_rawDescOnce sync.Once
@@ -849,7 +923,7 @@ func file_videosim_proto_rawDescGZIP() []byte {
 }
 
 var file_videosim_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_videosim_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
+var file_videosim_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
 var file_videosim_proto_goTypes = []any{
 	(VideoEvent_Op)(0),            // 0: videosim.v1.VideoEvent.Op
 	(Frames_Encoding)(0),          // 1: videosim.v1.Frames.Encoding
@@ -860,23 +934,25 @@ var file_videosim_proto_goTypes = []any{
 	(*EmbedRequest)(nil),          // 6: videosim.v1.EmbedRequest
 	(*EmbedReply)(nil),            // 7: videosim.v1.EmbedReply
 	(*EmbedResult)(nil),           // 8: videosim.v1.EmbedResult
-	(*timestamppb.Timestamp)(nil), // 9: google.protobuf.Timestamp
+	(*Timings)(nil),               // 9: videosim.v1.Timings
+	(*timestamppb.Timestamp)(nil), // 10: google.protobuf.Timestamp
 }
 var file_videosim_proto_depIdxs = []int32{
-	0, // 0: videosim.v1.VideoEvent.op:type_name -> videosim.v1.VideoEvent.Op
-	9, // 1: videosim.v1.VideoEvent.published_at:type_name -> google.protobuf.Timestamp
-	3, // 2: videosim.v1.VideoEvent.frames:type_name -> videosim.v1.Frames
-	1, // 3: videosim.v1.Frames.encoding:type_name -> videosim.v1.Frames.Encoding
-	9, // 4: videosim.v1.Embedding.published_at:type_name -> google.protobuf.Timestamp
-	5, // 5: videosim.v1.Embedding.input:type_name -> videosim.v1.InputReport
-	2, // 6: videosim.v1.EmbedRequest.videos:type_name -> videosim.v1.VideoEvent
-	8, // 7: videosim.v1.EmbedReply.results:type_name -> videosim.v1.EmbedResult
-	5, // 8: videosim.v1.EmbedResult.input:type_name -> videosim.v1.InputReport
-	9, // [9:9] is the sub-list for method output_type
-	9, // [9:9] is the sub-list for method input_type
-	9, // [9:9] is the sub-list for extension type_name
-	9, // [9:9] is the sub-list for extension extendee
-	0, // [0:9] is the sub-list for field type_name
+	0,  // 0: videosim.v1.VideoEvent.op:type_name -> videosim.v1.VideoEvent.Op
+	10, // 1: videosim.v1.VideoEvent.published_at:type_name -> google.protobuf.Timestamp
+	3,  // 2: videosim.v1.VideoEvent.frames:type_name -> videosim.v1.Frames
+	1,  // 3: videosim.v1.Frames.encoding:type_name -> videosim.v1.Frames.Encoding
+	10, // 4: videosim.v1.Embedding.published_at:type_name -> google.protobuf.Timestamp
+	5,  // 5: videosim.v1.Embedding.input:type_name -> videosim.v1.InputReport
+	2,  // 6: videosim.v1.EmbedRequest.videos:type_name -> videosim.v1.VideoEvent
+	8,  // 7: videosim.v1.EmbedReply.results:type_name -> videosim.v1.EmbedResult
+	5,  // 8: videosim.v1.EmbedResult.input:type_name -> videosim.v1.InputReport
+	9,  // 9: videosim.v1.EmbedResult.timings:type_name -> videosim.v1.Timings
+	10, // [10:10] is the sub-list for method output_type
+	10, // [10:10] is the sub-list for method input_type
+	10, // [10:10] is the sub-list for extension type_name
+	10, // [10:10] is the sub-list for extension extendee
+	0,  // [0:10] is the sub-list for field type_name
 }
 
 func init() { file_videosim_proto_init() }
@@ -890,7 +966,7 @@ func file_videosim_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_videosim_proto_rawDesc), len(file_videosim_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   7,
+			NumMessages:   8,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
