@@ -8,136 +8,155 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 
 	"videosim/shared/errs"
-	"videosim/shared/eval"
 	"videosim/shared/video"
 )
 
 // corpus is the data of one run and who may learn from what. Videos stay in
-// their files and are read when a batch needs them.
+// their files and are read when a batch needs them: the corpus holds eight
+// bytes a record, the labels, and the places of the videos that they name.
 type corpus struct {
 	*catalogue
-	folder   *video.Folder
+	folder   dataFolder
 	split    *Split
-	unknown  int      // labelled pairs left out because a video has no record
-	pretrain []string // ids of the videos that the tag stages learn from
+	problems problems // what was wrong with the data
+	unknown  int      // labelled pairs left out because a video has no usable record
+}
+
+// dataFolder is a data folder and its tags.
+type dataFolder struct {
+	*video.Listing
+	Tags *video.TagList
 }
 
 // openCorpus opens a data folder for training: it needs records, labels and a
-// tag list.
+// tag list. What is wrong with single records and lines is in the corpus's
+// problems, or with cfg.Strict the error.
 func openCorpus(ctx context.Context, cfg TrainConfig) (*corpus, error) {
-	folder, err := video.OpenFolder(cfg.Data)
+	listing, err := video.ListFolder(cfg.Data)
 	if err != nil {
 		return nil, err
 	}
-	c := &corpus{folder: folder}
+	c := &corpus{folder: dataFolder{Listing: listing}, problems: problems{strict: cfg.Strict}}
 	if err := c.open(ctx, cfg); err != nil {
-		return nil, errors.Join(fmt.Errorf("open data folder %s: %w", cfg.Data, err), folder.Close())
+		return nil, errors.Join(fmt.Errorf("open data folder %s: %w", cfg.Data, c.problems.explain(err)), c.Close())
 	}
 	return c, nil
 }
 
 func (c *corpus) open(ctx context.Context, cfg TrainConfig) error {
-	if c.folder.Tags == nil {
-		return errs.New(errs.NotFound, "tag_list.txt is missing: the tag stages need it")
-	}
-	if c.folder.LabelsPath == "" {
-		return errs.New(errs.NotFound, "label.tsv is missing: finetuning needs it")
-	}
-	pairs, err := readPairs(c.folder.LabelsPath)
+	labels, err := c.readTexts()
 	if err != nil {
 		return err
 	}
-	if c.catalogue, err = newCatalogue(ctx, c.folder.Pointwise, c.folder.Pairwise); err != nil {
+	if c.catalogue, err = newCatalogue(ctx, c.folder.Listing, cfg.Work, idsOf(labels), &c.problems); err != nil {
 		return err
 	}
-	if c.split, err = splitPairs(c.known(pairs), cfg.HeldOut, cfg.Seed); err != nil {
+	pairs, err := c.knownPairs(c.folder.LabelsPath, labels, &c.problems)
+	if err != nil {
+		return err
+	}
+	c.unknown = len(labels) - len(pairs)
+	if c.split, err = splitPairs(pairs, cfg.HeldOut, cfg.Seed); err != nil {
 		return err
 	}
 	return c.choosePretraining(presetSchedule(cfg.Preset).pairwise)
 }
 
-// known leaves out the pairs of videos that have no record.
-func (c *corpus) known(pairs []eval.Pair) []eval.Pair {
-	kept := pairs[:0]
-	for _, p := range pairs {
-		_, a := c.where[p.A]
-		_, b := c.where[p.B]
-		if a && b {
-			kept = append(kept, p)
-		}
+// readTexts reads the tag list and the labels.
+func (c *corpus) readTexts() ([]labelledPair, error) {
+	if c.folder.TagsPath == "" {
+		return nil, missing(c.folder.Dir, "tag_list.txt", "the ids of the tags that pretraining learns, a line each")
 	}
-	c.unknown = len(pairs) - len(kept)
-	return kept
+	if c.folder.LabelsPath == "" {
+		return nil, missing(c.folder.Dir, "label.tsv", "judged pairs, a line each")
+	}
+	var err error
+	line := 0
+	c.folder.Tags, err = video.ScanTagList(c.folder.TagsPath, func(err error) error {
+		fmt.Sscanf(errs.FieldOf(err), "line %d", &line)
+		return c.problems.note(lineProblem(c.folder.TagsPath, "tag list", line, err))
+	})
+	if err != nil {
+		return nil, err
+	}
+	if c.folder.Tags.Len() == 0 {
+		return nil, errs.New(errs.Invalid, "%s: expected tag ids, a line each, found none", c.folder.TagsPath)
+	}
+	return readLabels(c.folder.LabelsPath, &c.problems)
 }
 
-// choosePretraining picks the videos that tag pretraining learns from. A
+func missing(dir, name, what string) error {
+	return errs.New(errs.NotFound, "%s: expected %s, found no such file", filepath.Join(dir, name), what)
+}
+
+// choosePretraining keeps the videos that tag pretraining learns from. A
 // held-out video is never among them, whichever file its record lies in.
 func (c *corpus) choosePretraining(pairwise bool) error {
-	for _, id := range c.order {
-		if (c.where[id].set == c.folder.Pointwise || pairwise) && !c.split.IsHeldOut(id) {
-			c.pretrain = append(c.pretrain, id)
+	heldOut := make(map[int]bool)
+	for id, p := range c.where {
+		if c.split.IsHeldOut(id) {
+			heldOut[p.record] = true
 		}
 	}
+	c.keep(func(file, record int) bool {
+		return (file < c.pointwise || pairwise) && !heldOut[record]
+	})
 	switch {
-	case len(c.pretrain) < 2:
-		return errs.New(errs.Invalid, "tag pretraining has %d videos, expected at least 2: add records to pointwise/*.tfrecords", len(c.pretrain))
+	case c.pretrainCount() < 2:
+		return errs.New(errs.Invalid, "tag pretraining has %d videos, expected at least 2: add records to pointwise/*.tfrecords", c.pretrainCount())
 	case c.frameDim == 0:
 		return errs.New(errs.Invalid, "no video has frames")
 	}
 	return nil
 }
 
-func (c *corpus) Close() error { return c.folder.Close() }
-
-// videos is how many different videos the folder has.
-func (c *corpus) videos() int { return len(c.order) }
+// videos is how many different usable videos the folder has.
+func (c *corpus) videos() int { return c.distinct }
 
 // pretrainCount is how many videos the tag stages learn from.
-func (c *corpus) pretrainCount() int { return len(c.pretrain) }
+func (c *corpus) pretrainCount() int { return len(c.spans) }
 
 // pretrainVideos reads videos that tag stages learn from, by their numbers in
 // 0…pretrainCount()-1.
 func (c *corpus) pretrainVideos(items []int) ([]video.Video, error) {
-	return c.read(pick(c.pretrain, items))
+	out := make([]video.Video, len(items))
+	for i, item := range items {
+		v, err := c.at(item)
+		if err != nil {
+			return nil, err
+		}
+		out[i] = v
+	}
+	return out, nil
 }
 
 // pretrainIDs names the videos of a batch in an error. A video that cannot be
 // read any more is named by its number.
-func (c *corpus) pretrainIDs(items []int) []string { return pick(c.pretrain, items) }
-
-// readPairs reads a label file in which every line must carry a label.
-func readPairs(path string) ([]eval.Pair, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	pairs, err := eval.ReadPairs(f, eval.PairLimits{NeedLabel: true})
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
-	}
-	return pairs, nil
-}
-
-// pairIDs returns every video of pairs once, in order of appearance.
-func pairIDs(pairs []eval.Pair) []string {
-	seen := make(map[string]bool)
-	var ids []string
-	for _, p := range pairs {
-		for _, id := range []string{p.A, p.B} {
-			if !seen[id] {
-				seen[id] = true
-				ids = append(ids, id)
-			}
+func (c *corpus) pretrainIDs(items []int) []string {
+	ids := make([]string, len(items))
+	for i, item := range items {
+		v, err := c.at(item)
+		if err != nil {
+			v.ID = fmt.Sprintf("#%d", item)
 		}
+		ids[i] = v.ID
 	}
 	return ids
 }
 
+// Close closes the record files.
+func (c *corpus) Close() error {
+	if c.catalogue == nil {
+		return nil
+	}
+	return c.catalogue.Close()
+}
+
 // digest names the data: the first 12 hex digits of a SHA-256 over the labels,
-// the tag list's length, and the size and the ids of every record file.
+// the tag list's length, and the checksums of all usable records.
 func (c *corpus) digest() (string, error) {
 	hash := sha256.New()
 	labels, err := os.Open(c.folder.LabelsPath)
@@ -149,17 +168,8 @@ func (c *corpus) digest() (string, error) {
 		return "", err
 	}
 	fmt.Fprintf(hash, "\ntags %d\n", c.folder.Tags.Len())
-	for _, set := range []*video.Set{c.folder.Pointwise, c.folder.Pairwise} {
-		for _, path := range set.Paths() {
-			info, err := os.Stat(path)
-			if err != nil {
-				return "", err
-			}
-			fmt.Fprintf(hash, "file %d\n", info.Size())
-		}
-	}
-	for _, id := range c.order {
-		fmt.Fprintf(hash, "%s\n", id)
+	for _, d := range c.digests {
+		fmt.Fprintf(hash, "file %s\n", d)
 	}
 	return hex.EncodeToString(hash.Sum(nil))[:12], nil
 }

@@ -4,7 +4,9 @@
 // The way of a training run, file by file:
 //
 //	config.go     TrainConfig; what the presets say about each stage
-//	catalogue.go  where every video lies; corpus.go adds who may learn from it
+//	corpus.go     the data and who may learn from what
+//	catalogue.go  where every video lies; sidecar.go keeps that between runs
+//	labels.go     the judged pairs; problems.go what is wrong with the data
 //	split.go      held-out pairs, no video on both sides
 //	train.go      Train: the stages in order, the bundle at the end
 //	from.go       the first weights, where they come from a bundle
@@ -27,8 +29,8 @@
 //
 // The other commands: import.go (import_hf.go: a text encoder from a Hugging
 // Face folder; import_reference.go: the published checkpoints), synth.go,
-// evaluate.go (gateway.go where a gateway
-// scores), export.go, inspect.go; embed.go is the inference that two of them
+// evaluate.go (gateway.go where a gateway scores; lookup.go finds the videos),
+// export.go, inspect.go; embed.go is the inference that two of them
 // share, cli.go the command line.
 //
 // What it promises:

@@ -134,21 +134,12 @@ func (e *Evaluation) meanAbsError() float64 {
 // embedIDs returns the embeddings and titles of those ids that the data folder
 // has.
 func embedIDs(ctx context.Context, cfg EvaluateConfig, ids []string) (embeddings map[string][]float32, titles map[string]string, err error) {
-	folder, err := video.OpenFolder(cfg.Data)
+	videos, err := findVideos(ctx, cfg.Data, ids)
 	if err != nil {
 		return nil, nil, err
 	}
-	defer folder.Close()
-	videos, err := newCatalogue(ctx, folder.Pointwise, folder.Pairwise)
-	if err != nil {
-		return nil, nil, err
-	}
-	var there []record
-	for _, id := range ids {
-		if r, ok := videos.where[id]; ok {
-			there = append(there, r)
-		}
-	}
+	defer videos.Close()
+	there := videos.known(ids)
 	e, err := openEmbedder(cfg.Bundle, cfg.Engine)
 	if err != nil {
 		return nil, nil, err
@@ -156,7 +147,7 @@ func embedIDs(ctx context.Context, cfg EvaluateConfig, ids []string) (embeddings
 	defer e.Close()
 	embeddings, titles = make(map[string][]float32, len(there)), make(map[string]string, len(there))
 	read := func(i int) (video.Video, error) { // on one goroutine, which has ended when each returns
-		v, err := there[i].read()
+		v, err := videos.video(there[i])
 		titles[v.ID] = v.Title
 		return v, err
 	}

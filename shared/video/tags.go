@@ -34,7 +34,7 @@ func NewTagList(ids []int64) (*TagList, error) {
 // a byte order mark are passed over. It stops at the first line that is no id or
 // repeats one.
 func ReadTagList(path string) (*TagList, error) {
-	return ScanTagList(path, func(err error) error { return err })
+	return ScanTagList(path, func(err error) error { return fmt.Errorf("%s: %w", path, err) })
 }
 
 // ScanTagList reads tag_list.txt and calls bad for every line that is no id or
@@ -65,7 +65,7 @@ func ScanTagList(path string, bad func(error) error) (*TagList, error) {
 			expected, found = "every id once", fmt.Sprintf("tag %d as in line %d", id, first)
 		}
 		if err := bad(errs.Unlike(errs.Invalid, field, expected, found)); err != nil {
-			return nil, fmt.Errorf("%s: %w", path, err)
+			return nil, err
 		}
 	}
 	if err := lines.Err(); err != nil {
