@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path/filepath"
 	"strconv"
 	"strings"
 
@@ -234,3 +235,24 @@ func parts(err error) (field, expected, found string) {
 	}
 	return errs.FieldOf(err), "something that can be read", err.Error()
 }
+
+// announceProblems logs how many problems of each kind the data has and writes
+// problems.tsv, empty but for its first line where there are none.
+func (r *run) announceProblems() error {
+	for _, t := range r.corpus.problems.tallies {
+		r.log.Warn("problem with the data", "kind", t.Kind, "count", t.Count, "outcome", outcome(t.Listed[0]), "lost_bytes", t.Lost, "first", t.Listed[0].Error())
+	}
+	if err := r.corpus.problems.write(r.problemsPath()); err != nil {
+		return fmt.Errorf("write the problems with the data: %w", err)
+	}
+	return nil
+}
+
+// showProblems lists them at the end of a run, where a person looks.
+func (r *run) showProblems() {
+	if err := r.corpus.problems.show(r.progress.out, r.problemsPath()); err != nil {
+		r.log.Error("list the problems with the data", "error", err)
+	}
+}
+
+func (r *run) problemsPath() string { return filepath.Join(r.cfg.Work, "problems.tsv") }

@@ -192,6 +192,7 @@ func modelConfig(cfg TrainConfig, from start, c *corpus) (model.Config, error) {
 func (r *run) close() {
 	if r.progress != nil {
 		r.progress.wait()
+		r.showProblems()
 	}
 	var err error
 	if r.engine != nil {
@@ -264,6 +265,9 @@ func (r *run) announce(heldOutPath string) error {
 		"train_pairs", len(s.Train), "held_out_pairs", len(s.HeldOut), "crossing_pairs", s.Crossing, "pairs_without_record", r.corpus.unknown)
 	if !r.world.main() {
 		return nil
+	}
+	if err := r.announceProblems(); err != nil {
+		return err
 	}
 	if err := writePairs(heldOutPath, s.HeldOut); err != nil {
 		return fmt.Errorf("write the held-out pairs: %w", err)
