@@ -7,7 +7,7 @@ CGO       := trainer embedder
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 
-.PHONY: demo test build bench bench-index bench-embed soak check check-python race proto setup clean
+.PHONY: demo test build bench bench-index bench-embed bench-train soak check check-python race proto setup clean
 
 demo: build ## the main job from nothing; serves until interrupted
 	bin/videosim demo --log-level warn $(DEMO_FLAGS)
@@ -39,6 +39,7 @@ bench-index: setup ## the exact index at 1,000,000 rows on one core, its memory,
 
 soak: setup ## the tests that kill what they rely on, for longer
 	SOAK_ROUNDS=20 $(GO) test -timeout 60m -run TestMilvusOutage -v ./deploy/models
+
 bench-train: setup ## a step of each stage beside plain PyTorch (5 GB, installed first); an epoch with and without cached towers
 	deploy/setup.sh python
 	$(GO) test -run '^$$' -bench 'TrainingStep|LateEpoch' -benchtime 1x -timeout 60m ./trainer $(BENCH_FLAGS)
