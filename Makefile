@@ -7,7 +7,7 @@ CGO       := trainer embedder
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 
-.PHONY: demo test build bench bench-index bench-embed bench-train soak check check-python race proto setup clean
+.PHONY: demo test build bench bench-index bench-embed bench-train soak check check-python race proto setup clean conformance
 
 demo: build ## the main job from nothing; serves until interrupted
 	bin/videosim demo --log-level warn $(DEMO_FLAGS)
@@ -30,19 +30,21 @@ bench-embed: setup ## full-size embeddings a second, in turns with plain Python 
 	deploy/setup.sh python
 	$(GO) test -run '^$$' -bench AgainstPython -benchtime 1x -timeout 30m -v ./shared/model
 
-soak: setup ## 100,000 spoiled requests to the gateway: no 5xx, no panic
-	VIDEOSIM_SOAK=100000 $(GO) test -count=1 -timeout 30m -run TestSoak -v ./gateway | grep -v level=INFO
+soak: setup ## 100,000 spoiled requests to the gateway; Milvus killed again and again
+	VIDEOSIM_SOAK=100000 $(GO) test -count=1 -timeout 30m -run TestSoak ./gateway
+	SOAK_ROUNDS=20 $(GO) test -timeout 60m -run TestMilvusOutage -v ./deploy/models
 
 bench-index: setup ## the exact index at 1,000,000 rows on one core, its memory, and its refill from the stream
 	BENCH_ROWS=1000000 $(GO) test -timeout 30m -run '^$$' -bench Exact -benchtime 100x -cpu 1 ./shared/vecdb
 	BENCH_ROWS=1000000 $(GO) test -timeout 30m -run '^$$' -bench Replay -benchtime 1x ./indexer
 
-soak: setup ## the tests that kill what they rely on, for longer
-	SOAK_ROUNDS=20 $(GO) test -timeout 60m -run TestMilvusOutage -v ./deploy/models
-
 bench-train: setup ## a step of each stage beside plain PyTorch (5 GB, installed first); an epoch with and without cached towers
 	deploy/setup.sh python
 	$(GO) test -run '^$$' -bench 'TrainingStep|LateEpoch' -benchtime 1x -timeout 60m ./trainer $(BENCH_FLAGS)
+
+conformance: setup ## schemathesis asks a gateway whatever openapi.json allows and forbids
+	@[ -x .deps/schemathesis/bin/schemathesis ] || { python3 -m venv .deps/schemathesis && .deps/schemathesis/bin/pip install -q schemathesis; }
+	VIDEOSIM_SCHEMATHESIS=$(CURDIR)/.deps/schemathesis/bin/schemathesis $(GO) test -tags conformance -count=1 -run TestConformance ./gateway
 
 check: setup ## linters, the race detector, known vulnerabilities
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); exit 1; }

@@ -22,8 +22,21 @@ import (
 var lenientText = jsontext.AllowInvalidUTF8(true)
 
 // strict refuses what a decoder usually forgives: unknown and repeated names,
-// names in another case, invalid UTF-8, and anything behind the value.
-var strict = json.JoinOptions(json.RejectUnknownMembers(true), json.MatchCaseInsensitiveNames(false))
+// names in another case, null for a value, invalid UTF-8, and anything behind
+// the value.
+var strict = json.JoinOptions(json.RejectUnknownMembers(true), json.MatchCaseInsensitiveNames(false),
+	json.WithUnmarshalers(json.UnmarshalFromFunc(refuseNull)))
+
+// refuseNull looks at every value before it is decoded: null, which would
+// otherwise pass as zero or as nothing, is no number and no text.
+func refuseNull(dec *jsontext.Decoder, _ any) error {
+	if dec.PeekKind() == 'n' {
+		return errNull
+	}
+	return json.SkipFunc
+}
+
+var errNull = errors.New("expected a value, found null; leave the name out instead")
 
 // readJSON decodes the body into out. Errors name the field as a path:
 // "positive[0].embedding[3]".
@@ -71,6 +84,8 @@ func semanticText(e *json.SemanticError) string {
 	switch {
 	case errors.Is(e.Err, json.ErrUnknownName):
 		return "expected a known name, found this one"
+	case errors.Is(e.Err, errNull):
+		return errNull.Error()
 	case e.GoType == nil && e.Err != nil:
 		return e.Err.Error()
 	case e.GoType == nil:

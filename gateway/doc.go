@@ -7,7 +7,9 @@
 //	server.go      Run: configuration → index, bus, progress → socket, and the way back
 //	routes.go      what every call passes, in order, and which handler a path has
 //	middleware.go  request id, access log, panics, headers, deadline
-//	auth.go        the key and its scope; limits.go its rate, and the free slot
+//	hosts.go       the name that the call came under
+//	auth.go        the key and its scope; keysfile.go keys that come and go
+//	limits.go      the free slot, the key's rate and its share of the slots
 //	decode.go      the body, strictly; wire.go its inputs and filter, checked
 //	fresh.go       the wait for min_sequence; indexed_sequence
 //	similar.go     the request becomes a query.Similar, the page an answer
@@ -16,7 +18,10 @@
 //
 // Other calls differ in their handler alone: batch.go, similarity.go with
 // stream.go and outlet.go (lines of pairs), evaluate.go, embeddings.go,
-// explain.go, videos.go with catalogue.go (publishing, and what became of it).
+// explain.go, atlas.go (the map), videos.go with published.go and catalogue.go
+// (publishing, its repetitions, and what became of it). Beside the queries,
+// meter/ measures recall and drift; ui/ is the page; the package client asks
+// from Go.
 //
 // Promises:
 //   - Answers never mix models: one gateway serves one fingerprint, and names it.

@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"fmt"
+	"math"
 	"net/http"
 	"time"
 
@@ -24,6 +25,9 @@ type Progress interface {
 func (g *server) begin(c *gin.Context, f freshness) (envelope, error) {
 	if f.WaitMS < 0 {
 		return envelope{}, errs.Field("wait_ms", "expected 0 or more, found %d", f.WaitMS)
+	}
+	if f.MinSequence > math.MaxInt64 { // as openapi.json says: no stream gets there
+		return envelope{}, errs.Field("min_sequence", "expected at most %d, found %d", int64(math.MaxInt64), f.MinSequence)
 	}
 	if f.WaitMS > 0 && f.MinSequence == 0 {
 		return envelope{}, errs.Field("min_sequence", "expected a sequence to wait for with wait_ms, found none")

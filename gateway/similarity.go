@@ -49,6 +49,9 @@ func (g *server) similarity(c *gin.Context) error {
 	if err := readJSON(c, &req); err != nil {
 		return err
 	}
+	if req.freshness, err = bothFreshness(c, req.freshness); err != nil {
+		return err
+	}
 	pairs, err := g.toPairs(req.Pairs)
 	if err != nil {
 		return err
@@ -71,6 +74,23 @@ func (g *server) similarity(c *gin.Context) error {
 		}
 	}
 	return answer(c, http.StatusOK, out)
+}
+
+// bothFreshness is what the query string or the body demands. The query string
+// is meant for streams; a caller of the JSON form may use it too, but not both.
+func bothFreshness(c *gin.Context, body freshness) (freshness, error) {
+	p := readParams(c, "column", "min_sequence", "wait_ms")
+	query := p.freshness()
+	if column := p.text("column"); column != "" && column != "cosine" && column != "score" {
+		p.fault("column", "expected cosine or score, found %q", column)
+	}
+	if query == (freshness{}) {
+		return body, p.err
+	}
+	if body != (freshness{}) {
+		p.fault("min_sequence", "expected it in the body or in the query string, found both")
+	}
+	return query, p.err
 }
 
 func inputID(in query.Input) string {

@@ -1,0 +1,175 @@
+package client
+
+import (
+	"fmt"
+	"time"
+)
+
+// Input names a video of a question in exactly one of three ways.
+type Input struct {
+	ID        string    `json:"id,omitempty"`        // an indexed one
+	Video     *Video    `json:"video,omitempty"`     // a content, embedded for this question
+	Embedding []float32 `json:"embedding,omitempty"` // a vector of the gateway's model
+}
+
+// ID is an indexed video as an input.
+func ID(id string) Input { return Input{ID: id} }
+
+// Video is an event or a content. Frames are as in the event contract.
+type Video struct {
+	ID           string     `json:"id,omitempty"`
+	Title        string     `json:"title,omitempty"`
+	ASRText      string     `json:"asr_text,omitempty"`
+	CategoryID   int64      `json:"category_id,omitempty"`
+	TagIDs       []int64    `json:"tag_ids,omitempty"`
+	PublishedAt  *time.Time `json:"published_at,omitempty"`
+	ThumbnailURL string     `json:"thumbnail_url,omitempty"`
+	Frames       *Frames    `json:"frames,omitempty"`
+}
+
+// Frames are count rows of dim numbers, in Data or behind Ref.
+type Frames struct {
+	Encoding string  `json:"encoding,omitempty"` // F16 (default), F32 or U8
+	Dim      int32   `json:"dim"`
+	Count    int32   `json:"count"`
+	Data     []byte  `json:"data,omitempty"` // row-major, little-endian
+	Ref      string  `json:"ref,omitempty"`
+	SHA256   string  `json:"sha256,omitempty"` // with Ref
+	Scale    float32 `json:"scale,omitempty"`  // U8 only
+	Offset   float32 `json:"offset,omitempty"` // U8 only
+}
+
+// Filter restricts results; its zero value does not.
+type Filter struct {
+	CategoryIDs     []int64    `json:"category_ids,omitempty"`
+	TagIDs          []int64    `json:"tag_ids,omitempty"`
+	PublishedAfter  *time.Time `json:"published_after,omitempty"`  // at or after
+	PublishedBefore *time.Time `json:"published_before,omitempty"` // before
+}
+
+// Query asks for the videos most like the positives and unlike the negatives.
+type Query struct {
+	Positive    []Input  `json:"positive"`
+	Negative    []Input  `json:"negative,omitempty"`
+	K           int      `json:"k,omitempty"` // 1 to 1000; 0: 10
+	Filter      Filter   `json:"filter"`
+	MinScore    float64  `json:"min_score,omitempty"`
+	Exclude     []string `json:"exclude,omitempty"`
+	Diversity   float64  `json:"diversity,omitempty"`  // 0 to 1
+	OnMissing   string   `json:"on_missing,omitempty"` // "error" (default) or "skip"
+	PageToken   string   `json:"page_token,omitempty"` // NextPageToken of the page before
+	MinSequence uint64   `json:"min_sequence,omitempty"`
+	WaitMS      int64    `json:"wait_ms,omitempty"`
+}
+
+// Envelope is in every answer.
+type Envelope struct {
+	Model           string   `json:"model"`            // fingerprint
+	IndexedSequence uint64   `json:"indexed_sequence"` // the index has seen every event up to this one
+	MissingIDs      []string `json:"missing_ids"`
+}
+
+// Result is a found video.
+type Result struct {
+	ID           string    `json:"id"`
+	Cosine       float64   `json:"cosine"`
+	Score        float64   `json:"score"` // 0 to 1, as people judge
+	Title        string    `json:"title"`
+	CategoryID   int64     `json:"category_id"`
+	TagIDs       []int64   `json:"tag_ids"`
+	PublishedAt  time.Time `json:"published_at"`
+	ThumbnailURL string    `json:"thumbnail_url"`
+	Sequence     uint64    `json:"sequence"`
+}
+
+// Report says what of a content the models saw.
+type Report struct {
+	Input          string   `json:"input"`
+	ID             string   `json:"id"`
+	Modalities     []string `json:"modalities"`
+	TokensCut      int32    `json:"tokens_cut"`
+	TitleTokensCut int32    `json:"title_tokens_cut"`
+	FramesCut      int32    `json:"frames_cut"`
+}
+
+// Page is an answer to a Query. NextPageToken is empty on the last one.
+type Page struct {
+	Envelope
+	Results       []Result `json:"results"`
+	Inputs        []Report `json:"inputs"`
+	NextPageToken string   `json:"next_page_token"`
+}
+
+// PairScore is how alike two videos are; nil where one is not indexed.
+type PairScore struct {
+	A      string   `json:"a"`
+	B      string   `json:"b"`
+	Cosine *float64 `json:"cosine"`
+	Score  *float64 `json:"score"`
+}
+
+// Published says under which sequence an event waits: a Query with
+// MinSequence set to it sees its effect.
+type Published struct {
+	Envelope
+	ID       string `json:"id"`
+	Sequence uint64 `json:"sequence"`
+	State    string `json:"state"`
+}
+
+// State is what became of a video: queued, indexed, failed or deleted.
+type State struct {
+	Envelope
+	ID             string    `json:"id"`
+	State          string    `json:"state"`
+	Reason         string    `json:"reason"` // of a failure
+	ReasonField    string    `json:"reason_field"`
+	Sequence       uint64    `json:"sequence"`        // of its latest event
+	IndexedVersion uint64    `json:"indexed_version"` // that queries see; 0: none
+	Title          string    `json:"title"`
+	ASRText        string    `json:"asr_text"`
+	CategoryID     int64     `json:"category_id"`
+	TagIDs         []int64   `json:"tag_ids"`
+	PublishedAt    time.Time `json:"published_at"`
+	ThumbnailURL   string    `json:"thumbnail_url"`
+}
+
+// Explanation splits a cosine: Late + Early + Cross = Cosine.
+type Explanation struct {
+	Envelope
+	Cosine float64 `json:"cosine"`
+	Score  float64 `json:"score"`
+	Late   float64 `json:"late"`
+	Early  float64 `json:"early"`
+	Cross  float64 `json:"cross"`
+	// Modalities, where asked for, say what title, speech and frames add.
+	Modalities []struct {
+		Name  string   `json:"name"`
+		Gain  *float64 `json:"gain"`
+		Share *float64 `json:"share"`
+	} `json:"modalities"`
+}
+
+// Evaluation is the agreement of scores with the labels of a file.
+type Evaluation struct {
+	Envelope
+	Spearman   *float64 `json:"spearman"` // nil where it is undefined
+	Pairs      int      `json:"pairs"`
+	Missing    int      `json:"missing"`
+	Unlabelled int      `json:"unlabelled"`
+}
+
+// Problem is an answer that says no (RFC 9457). Type is stable.
+type Problem struct {
+	Type       string   `json:"type"`
+	Title      string   `json:"title"`
+	Status     int      `json:"status"`
+	Detail     string   `json:"detail"`
+	Field      string   `json:"field"` // the input at fault
+	MissingIDs []string `json:"missing_ids"`
+	RequestID  string   `json:"request_id"` // under which the gateway's log has the call
+}
+
+func (p *Problem) Error() string {
+	return fmt.Sprintf("the gateway answers %d %s: %s (request %s)", p.Status, p.Title, p.Detail, p.RequestID)
+}
