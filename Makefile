@@ -30,9 +30,10 @@ bench-embed: setup ## full-size embeddings a second, in turns with plain Python 
 	deploy/setup.sh python
 	$(GO) test -run '^$$' -bench AgainstPython -benchtime 1x -timeout 30m -v ./shared/model
 
-soak: setup ## 100,000 spoiled requests to the gateway; Milvus killed again and again
+soak: setup ## 100,000 spoiled requests to the gateway; Milvus killed again and again; the trainer's memory with 10,000 and 100,000 videos
 	VIDEOSIM_SOAK=100000 $(GO) test -count=1 -timeout 30m -run TestSoak ./gateway
 	SOAK_ROUNDS=20 $(GO) test -timeout 60m -run TestMilvusOutage -v ./deploy/models
+	$(GO) test -count=1 -timeout 60m -tags soak -run 'TestSoakMemory$$' -v ./trainer
 
 bench-index: setup ## the exact index at 1,000,000 rows on one core, its memory, and its refill from the stream
 	BENCH_ROWS=1000000 $(GO) test -timeout 30m -run '^$$' -bench Exact -benchtime 100x -cpu 1 ./shared/vecdb

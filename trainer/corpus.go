@@ -74,11 +74,7 @@ func (c *corpus) readTexts() ([]labelledPair, error) {
 		return nil, missing(c.folder.Dir, "label.tsv", "judged pairs, a line each")
 	}
 	var err error
-	line := 0
-	c.folder.Tags, err = video.ScanTagList(c.folder.TagsPath, func(err error) error {
-		fmt.Sscanf(errs.FieldOf(err), "line %d", &line)
-		return c.problems.note(lineProblem(c.folder.TagsPath, "tag list", line, err))
-	})
+	c.folder.Tags, err = readTags(c.folder.TagsPath, &c.problems)
 	if err != nil {
 		return nil, err
 	}
@@ -86,6 +82,13 @@ func (c *corpus) readTexts() ([]labelledPair, error) {
 		return nil, errs.New(errs.Invalid, "%s: expected tag ids, a line each, found none", c.folder.TagsPath)
 	}
 	return readLabels(c.folder.LabelsPath, &c.problems)
+}
+
+// readTags reads a tag list and notes its wrong lines.
+func readTags(path string, wrong *problems) (*video.TagList, error) {
+	return video.ScanTagList(path, func(line int, err error) error {
+		return wrong.note(lineProblem(path, "tag list", line, err))
+	})
 }
 
 func missing(dir, name, what string) error {

@@ -1,6 +1,7 @@
 package trainer
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"os"
@@ -105,53 +106,93 @@ func values(tensors []bundle.NamedTensor) int64 {
 }
 
 func inspectFolder(w io.Writer, dir string) error {
-	folder, err := video.OpenFolder(dir)
+	l, err := video.ListFolder(dir)
 	if err != nil {
 		return err
 	}
-	defer folder.Close()
-	fmt.Fprintf(w, "pointwise\t%d videos\n", folder.Pointwise.Len())
-	fmt.Fprintf(w, "pairwise\t%d videos\n", folder.Pairwise.Len())
-	if folder.LabelsPath != "" {
-		pairs, err := readPairs(folder.LabelsPath)
+	var wrong problems
+	for _, part := range []struct {
+		name  string
+		paths []string
+	}{{"pointwise", l.Pointwise}, {"pairwise", l.Pairwise}} {
+		videos := 0
+		for _, path := range part.paths {
+			if err := scanFile(path, &wrong, func(*video.RecordFile, video.Scanned) error { videos++; return nil }); err != nil {
+				return err
+			}
+		}
+		fmt.Fprintf(w, "%s\t%d videos\n", part.name, videos)
+	}
+	if l.LabelsPath != "" {
+		pairs, err := readLabels(l.LabelsPath, &wrong)
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(w, "label.tsv\t%d pairs of %d videos\n", len(pairs), len(pairIDs(pairs)))
+		fmt.Fprintf(w, "label.tsv\t%d pairs of %d videos\n", len(pairs), len(idsOf(pairs)))
 	}
-	if folder.Tags != nil {
-		fmt.Fprintf(w, "tag_list.txt\t%d tags\n", folder.Tags.Len())
+	if l.TagsPath != "" {
+		tags, err := readTags(l.TagsPath, &wrong)
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(w, "tag_list.txt\t%d tags\n", tags.Len())
 	}
-	return nil
+	return listProblems(w, &wrong)
+}
+
+// scanFile calls use for every usable record of a file and notes the others.
+func scanFile(path string, wrong *problems, use func(*video.RecordFile, video.Scanned) error) error {
+	f, err := video.OpenRecords(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return f.Scan(context.Background(), func(s video.Scanned) error {
+		if s.Err != nil {
+			return wrong.note(recordProblem(s))
+		}
+		return use(f, s)
+	})
+}
+
+// listProblems ends an inspection: with the list, and the first problem as its
+// error, so that a script sees it, too.
+func listProblems(w io.Writer, wrong *problems) error {
+	if wrong.count() == 0 {
+		return nil
+	}
+	if err := wrong.show(w, ""); err != nil {
+		return err
+	}
+	return wrong.tallies[0].Listed[0].fault()
 }
 
 // shownRecords is how many records of a file are shown one by one.
 const shownRecords = 10
 
 func inspectRecords(w io.Writer, path string) error {
-	set, err := video.OpenSet(path)
+	var wrong problems
+	var frames []int
+	fmt.Fprintln(w, "id\tframes\ttags\tcategory\ttitle\tspeech")
+	err := scanFile(path, &wrong, func(f *video.RecordFile, s video.Scanned) error {
+		if frames = append(frames, s.Outline.Frames); len(frames) > shownRecords {
+			return nil
+		}
+		v, err := f.Video(s.Span)
+		if err == nil {
+			fmt.Fprintf(w, "%s\t%d × %d\t%d\t%d\t%s\t%s\n", v.ID, v.Frames.Count, v.Frames.Dim, len(v.TagIDs), v.CategoryID, shorten(v.Title, 24), shorten(v.ASRText, 16))
+		}
+		return err
+	})
 	if err != nil {
 		return err
 	}
-	defer set.Close()
-	fmt.Fprintf(w, "%d records\n", set.Len())
-	fmt.Fprintln(w, "id\tframes\ttags\tcategory\ttitle\tspeech")
-	var frames []int
-	for i := range set.Len() {
-		v, err := set.Video(i)
-		if err != nil {
-			return err
-		}
-		frames = append(frames, v.Frames.Count)
-		if i < shownRecords {
-			fmt.Fprintf(w, "%s\t%d × %d\t%d\t%d\t%s\t%s\n", v.ID, v.Frames.Count, v.Frames.Dim, len(v.TagIDs), v.CategoryID, shorten(v.Title, 24), shorten(v.ASRText, 16))
-		}
-	}
+	fmt.Fprintf(w, "%d records\n", len(frames))
 	if len(frames) > 0 {
 		slices.Sort(frames)
 		fmt.Fprintf(w, "frames a video: least %d, median %d, most %d\n", frames[0], frames[len(frames)/2], frames[len(frames)-1])
 	}
-	return nil
+	return listProblems(w, &wrong)
 }
 
 // shorten cuts text to n characters on one line.

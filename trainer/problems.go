@@ -135,14 +135,18 @@ func (p *problems) explain(err error) error {
 }
 
 // show writes the list for a person: every kind with its count and its first
-// few places. path names the file that has the rest.
+// few places. path names the file that has the rest; "" where there is none.
 func (p *problems) show(w io.Writer, path string) error {
 	if p.count() == 0 {
 		return nil
 	}
 	const few = 3
 	b := bufio.NewWriter(w)
-	fmt.Fprintf(b, "%d problems with the data (listed in %s):\n", p.count(), path)
+	fmt.Fprintf(b, "%d problems with the data", p.count())
+	if path != "" {
+		fmt.Fprintf(b, " (listed in %s)", path)
+	}
+	fmt.Fprintln(b, ":")
 	for _, t := range p.tallies {
 		fmt.Fprintf(b, "%7d  %s, %s", t.Count, t.Kind, outcome(t.Listed[0]))
 		if t.Lost > 0 {

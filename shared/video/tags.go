@@ -34,13 +34,13 @@ func NewTagList(ids []int64) (*TagList, error) {
 // a byte order mark are passed over. It stops at the first line that is no id or
 // repeats one.
 func ReadTagList(path string) (*TagList, error) {
-	return ScanTagList(path, func(err error) error { return fmt.Errorf("%s: %w", path, err) })
+	return ScanTagList(path, func(_ int, err error) error { return fmt.Errorf("%s: %w", path, err) })
 }
 
 // ScanTagList reads tag_list.txt and calls bad for every line that is no id or
 // repeats one: an Invalid error with the line in its field and an errs.Mismatch.
 // The line is left out, unless bad returns an error, which ends the reading.
-func ScanTagList(path string, bad func(error) error) (*TagList, error) {
+func ScanTagList(path string, bad func(line int, err error) error) (*TagList, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
@@ -64,7 +64,7 @@ func ScanTagList(path string, bad func(error) error) (*TagList, error) {
 		if err == nil {
 			expected, found = "every id once", fmt.Sprintf("tag %d as in line %d", id, first)
 		}
-		if err := bad(errs.Unlike(errs.Invalid, field, expected, found)); err != nil {
+		if err := bad(n, errs.Unlike(errs.Invalid, field, expected, found)); err != nil {
 			return nil, err
 		}
 	}
