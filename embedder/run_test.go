@@ -129,6 +129,7 @@ func TestConfigIsChecked(t *testing.T) {
 		"bundle":            func(c *Config) { c.Bundle = "" },
 		"batch-videos":      func(c *Config) { c.BatchVideos = 0 },
 		"batch-tokens":      func(c *Config) { c.BatchTokens = 0 },
+		"batch-target":      func(c *Config) { c.BatchTarget = -1 },
 		"bulk-slots":        func(c *Config) { c.BulkSlots = maxBulkSlots + 1 },
 		"interactive-slots": func(c *Config) { c.InteractiveSlots = 0 },
 		"max-deliver":       func(c *Config) { c.MaxDeliver = 0 },

@@ -175,7 +175,7 @@ func writeBundle(t *testing.T, dir string, cfg Config, b *video.Batch) Halves {
 
 func TestOpenGivesTheSameEmbeddings(t *testing.T) {
 	cfg := preset(t, "tiny")
-	b := collate(t, collator(t, cfg, true), videos(cfg, 8, video.F16)...)
+	b := collate(t, collator(t, cfg, true), videos(cfg, 200, video.F16)...)
 	dir := filepath.Join(t.TempDir(), "bundle")
 	want := writeBundle(t, dir, cfg, b)
 	opened, err := bundle.Open(dir)
