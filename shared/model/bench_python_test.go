@@ -36,10 +36,10 @@ const (
 // with testdata/reference.py on the same cores, and prints how the two compare.
 // A round is one batch of serverBatch videos here and the same videos there.
 //
-//	go test -run '^$' -bench AgainstPython -benchtime 1x ./shared/model
+// `make bench-embed` runs it, with a comparison in bf16 at the end.
 func BenchmarkAgainstPython(b *testing.B) {
 	if _, err := os.Stat(python); err != nil {
-		b.Skipf("%v: deploy/setup.sh python makes it", err)
+		b.Fatalf("%v: deploy/setup.sh python makes it", err)
 	}
 	cfg := preset(b, "base")
 	dir := benchBundle(b, cfg)
