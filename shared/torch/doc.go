@@ -23,6 +23,7 @@
 //
 // Promises: no operation returns an error, each panics with *Error, and Do
 // returns it; a scope frees everything made in it; LiveTensors counts what is
-// alive; nothing blocks but Do, which honours its context while it waits.
+// alive; nothing blocks but Do, which honours its context while it waits, and the
+// calls on a Group, which have a timeout.
 // DESIGN.md defends these choices.
 package torch
