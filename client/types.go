@@ -137,17 +137,31 @@ type State struct {
 // Explanation splits a cosine: Late + Early + Cross = Cosine.
 type Explanation struct {
 	Envelope
-	Cosine float64 `json:"cosine"`
-	Score  float64 `json:"score"`
-	Late   float64 `json:"late"`
-	Early  float64 `json:"early"`
-	Cross  float64 `json:"cross"`
+	A      Explained `json:"a"`
+	B      Explained `json:"b"`
+	Cosine float64   `json:"cosine"`
+	Score  float64   `json:"score"`
+	Late   float64   `json:"late"`
+	Early  float64   `json:"early"`
+	Cross  float64   `json:"cross"`
 	// Modalities, where asked for, say what title, speech and frames add.
 	Modalities []struct {
 		Name  string   `json:"name"`
 		Gain  *float64 `json:"gain"`
 		Share *float64 `json:"share"`
 	} `json:"modalities"`
+}
+
+// Explained is one of the two videos of an Explanation. Its three versions
+// differ only for the moments between an edit and its place in the index.
+type Explained struct {
+	ID         string   `json:"id"`
+	Sequence   uint64   `json:"sequence"`   // the version compared: the latest that is embedded
+	Indexed    uint64   `json:"indexed"`    // the version that other answers compare; 0: none
+	Reembedded uint64   `json:"reembedded"` // the version whose modalities were left out; 0: not asked for
+	Modalities []string `json:"modalities"` // those that the video has
+	LateShare  float64  `json:"late_share"` // length of the late half over both lengths
+	EarlyShare float64  `json:"early_share"`
 }
 
 // Evaluation is the agreement of scores with the labels of a file.

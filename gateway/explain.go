@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 
 	"github.com/gin-gonic/gin"
@@ -12,6 +13,10 @@ import (
 )
 
 // explainAnswer says where a cosine comes from: late + early + cross = cosine.
+//
+// The streams keep only the latest version of a video, so for the moments
+// between an edit and its place in the index the parts of an answer can be of
+// different versions. It then says so: sequence, indexed and reembedded differ.
 type explainAnswer struct {
 	A          explained       `json:"a"`
 	B          explained       `json:"b"`
@@ -29,9 +34,11 @@ type explainAnswer struct {
 // explained is one of the two videos.
 type explained struct {
 	ID         string   `json:"id"`
-	Sequence   uint64   `json:"sequence"`   // the version compared
-	Modalities []string `json:"modalities"` // those that it has
-	LateShare  float64  `json:"late_share"` // length of the late half over both lengths
+	Sequence   uint64   `json:"sequence"`            // the version compared: the latest that is embedded
+	Indexed    uint64   `json:"indexed"`             // the version that other answers compare; 0: none yet, or none any more
+	Reembedded uint64   `json:"reembedded,omitzero"` // with modalities=true: the version whose modalities were left out, the latest published
+	Modalities []string `json:"modalities"`          // those that it has
+	LateShare  float64  `json:"late_share"`          // length of the late half over both lengths
 	EarlyShare float64  `json:"early_share"`
 }
 
@@ -75,8 +82,11 @@ func (g *server) explain(c *gin.Context) error {
 	}
 	out := toExplain(storedA, storedB, split, env)
 	out.Score = g.engine.Model.Score(split.Cosine)
+	if err := g.addIndexed(ctx, &out); err != nil {
+		return err
+	}
 	if deep == "true" {
-		if out.Modalities, err = g.modalityShares(ctx, a, b); err != nil {
+		if err := g.addModalities(ctx, &out); err != nil {
 			return err
 		}
 	}
@@ -85,34 +95,58 @@ func (g *server) explain(c *gin.Context) error {
 
 func toExplain(a, b *event.Embedding, s query.Split, env envelope) explainAnswer {
 	return explainAnswer{
-		A:      explained{a.Id, a.Sequence, modalities(a.Input), s.LateShareA, s.EarlyShareA},
-		B:      explained{b.Id, b.Sequence, modalities(b.Input), s.LateShareB, s.EarlyShareB},
+		A:      explained{ID: a.Id, Sequence: a.Sequence, Modalities: modalities(a.Input), LateShare: s.LateShareA, EarlyShare: s.EarlyShareA},
+		B:      explained{ID: b.Id, Sequence: b.Sequence, Modalities: modalities(b.Input), LateShare: s.LateShareB, EarlyShare: s.EarlyShareB},
 		Cosine: s.Cosine, Late: s.Late, Early: s.Early, Cross: s.Cross, LateEarly: s.LateEarly, EarlyLate: s.EarlyLate,
 		envelope: env,
 	}
 }
 
-func (g *server) modalityShares(ctx context.Context, a, b string) ([]modalityShare, error) {
-	videoA, _, err := g.catalogue.bus.LastVideo(ctx, a)
+// addIndexed says which versions the index holds.
+func (g *server) addIndexed(ctx context.Context, out *explainAnswer) error {
+	records, err := g.catalogue.index.Fetch(ctx, []string{out.A.ID, out.B.ID})
 	if err != nil {
-		return nil, err
+		return fmt.Errorf("fetch %q and %q from the index: %w", out.A.ID, out.B.ID, err)
 	}
-	videoB, _, err := g.catalogue.bus.LastVideo(ctx, b)
-	if err != nil {
-		return nil, err
-	}
-	found, err := g.engine.Modalities(ctx, videoA, videoB)
-	if err != nil {
-		return nil, err
-	}
-	out := make([]modalityShare, len(found))
-	for i, m := range found {
-		out[i].Name = m.Name
-		if m.Left {
-			out[i].Gain, out[i].Share = &found[i].Gain, &found[i].Share
+	for _, r := range records {
+		for _, side := range []*explained{&out.A, &out.B} {
+			if side.ID == r.ID {
+				side.Indexed = r.Sequence
+			}
 		}
 	}
-	return out, nil
+	return nil
+}
+
+// addModalities embeds the latest versions again, each modality left out in turn.
+func (g *server) addModalities(ctx context.Context, out *explainAnswer) error {
+	var videos [2]*event.VideoEvent
+	var gone []string
+	for i, side := range []*explained{&out.A, &out.B} {
+		v, sequence, err := g.catalogue.bus.LastVideo(ctx, side.ID)
+		switch {
+		case errs.KindOf(err) == errs.NotFound || err == nil && v.Op == event.VideoEvent_DELETE:
+			gone = append(gone, side.ID)
+		case err != nil:
+			return err
+		}
+		videos[i], side.Reembedded = v, sequence
+	}
+	if len(gone) > 0 {
+		return errs.New(errs.NotFound, "%w", &query.MissingError{IDs: gone})
+	}
+	found, err := g.engine.Modalities(ctx, videos[0], videos[1])
+	if err != nil {
+		return err
+	}
+	out.Modalities = make([]modalityShare, len(found))
+	for i, m := range found {
+		out.Modalities[i].Name = m.Name
+		if m.Left {
+			out.Modalities[i].Gain, out.Modalities[i].Share = &found[i].Gain, &found[i].Share
+		}
+	}
+	return nil
 }
 
 // embeddings returns the stored embeddings of two videos, halves included.

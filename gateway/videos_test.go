@@ -278,40 +278,6 @@ func TestPublishRefusals(t *testing.T) {
 	r.call("POST", "/v1/videos", `<a/>`, "Content-Type", "text/xml").problem(415, "unsupported-media-type", "Content-Type")
 }
 
-func TestExplain(t *testing.T) {
-	p := newPath(t, free)
-	p.call("POST", "/v1/videos", `{"id":"a","title":"first","asr_text":"words"}`).want(202)
-	last := p.call("POST", "/v1/videos", `{"id":"b","title":"second","asr_text":"more"}`).want(202).sequence()
-	got := p.call("GET", fmt.Sprintf("/v1/videos/a/explain/b?min_sequence=%d&wait_ms=5000", last), "").want(200)
-	number := func(name string) float64 { return got.value[name].(float64) }
-	pair := p.call("POST", "/v1/similarity", `{"pairs":[["a","b"]]}`).want(200).value["results"].([]any)[0].(map[string]any)
-	if d := number("cosine") - pair["cosine"].(float64); d > 1e-6 || d < -1e-6 {
-		t.Errorf("the cosine differs from the pair's by %g", d)
-	}
-	if d := number("late") + number("early") + number("cross") - number("cosine"); d > 1e-12 || d < -1e-12 {
-		t.Errorf("the terms miss the cosine by %g", d)
-	}
-	if number("late") == 0 || number("early") == 0 || number("late_early")+number("early_late") != number("cross") {
-		t.Errorf("terms: %s", got.body)
-	}
-	err := p.bus.ServeEmbed(t.Context(), testModel, embedTitles)
-	if err != nil {
-		t.Fatal(err)
-	}
-	got = p.call("GET", "/v1/videos/a/explain/b?modalities=true", "").want(200)
-	all := got.value["modalities"].([]any)
-	title, speech, frames := all[0].(map[string]any), all[1].(map[string]any), all[2].(map[string]any)
-	if speech["gain"].(float64) != 0 || frames["gain"].(float64) != 0 { // the test's embedder reads titles only
-		t.Errorf("gains: %s", got.body)
-	}
-	if gain := title["gain"].(float64); gain == 0 || gain > 0 && title["share"].(float64) != 1 {
-		t.Errorf("gain of the title: %s", got.body)
-	}
-	if missing := p.call("GET", "/v1/videos/a/explain/x", "").problem(404, "not-found", ""); fmt.Sprint(missing.value["missing_ids"]) != "[x]" {
-		t.Errorf("missing: %s", missing.body)
-	}
-}
-
 func TestExactIndexNeedsTheAllInOne(t *testing.T) {
 	err := Run(t.Context(), testConfig(), Env{Env: service.NewTestEnv(t)})
 	if errs.FieldOf(err) != "index" {

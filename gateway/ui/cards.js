@@ -66,6 +66,9 @@ export function explained(e) {
       element("p", { className: "caption", textContent: "How much of the cosine goes when both videos are embedded without it." }));
   }
   for (const side of [e.a, e.b]) {
+    if (side.indexed !== side.sequence || side.reembedded && side.reembedded !== side.sequence) {
+      out.push(element("p", { className: "caption", textContent: `${side.id} was edited a moment ago; parts of this are of different versions.` }));
+    }
     if (side.modalities.length < 3) {
       out.push(element("p", { className: "caption", textContent: `${side.id} has ${side.modalities.join(" and ") || "nothing"} only.` }));
     }
