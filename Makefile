@@ -7,7 +7,7 @@ CGO       := trainer embedder
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 
-.PHONY: demo test build bench bench-index bench-embed bench-train soak check check-python race proto setup clean conformance
+.PHONY: demo test build bench bench-gateway bench-index bench-embed bench-train soak check check-python race proto setup clean conformance
 
 demo: build ## the main job from nothing; serves until interrupted
 	bin/videosim demo --log-level warn $(DEMO_FLAGS)
@@ -38,6 +38,9 @@ soak: setup ## 100,000 spoiled requests to the gateway; Milvus killed again and 
 bench-index: setup ## the exact index at 1,000,000 rows on one core, its memory, and its refill from the stream
 	BENCH_ROWS=1000000 $(GO) test -timeout 30m -run '^$$' -bench Exact -benchtime 100x -cpu 1 ./shared/vecdb
 	BENCH_ROWS=1000000 $(GO) test -timeout 30m -run '^$$' -bench Replay -benchtime 1x ./indexer
+
+bench-gateway: setup ## queries through the gateway in turns with the bare Milvus SDK, 50,000 rows, 8 clients; pairs from Milvus
+	$(GO) test -run '^$$' -bench BesideMilvus -benchtime 1x -timeout 20m ./gateway $(BENCH_FLAGS)
 
 bench-train: setup ## a step of each stage beside plain PyTorch (5 GB, installed first); an epoch with and without cached towers
 	deploy/setup.sh python

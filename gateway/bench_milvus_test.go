@@ -1,0 +1,292 @@
+package gateway
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/milvus-io/milvus-sdk-go/v2/client"
+	"github.com/milvus-io/milvus-sdk-go/v2/entity"
+
+	"videosim/shared/bundle"
+	"videosim/shared/service"
+	"videosim/shared/testkit"
+	"videosim/shared/vecdb"
+)
+
+// What the gateway is measured with, beside Milvus alone.
+const (
+	besideRows    = 50_000
+	besideDim     = 256
+	besideAsked   = 2_000 // videos asked about, again and again
+	besideClients = 8
+	besideSlice   = 500 * time.Millisecond // one door's turn
+	besideTurns   = 20
+	besidePairs   = 20_000
+)
+
+// BenchmarkBesideMilvus asks Milvus for the ten nearest by three doors in
+// turns: the SDK's Search with the gateway's parameters, the gateway by vector,
+// and the gateway by id. The gateway's client stands in this process too and
+// is counted. make bench-gateway runs it.
+func BenchmarkBesideMilvus(b *testing.B) {
+	m, vectors := milvusOf(b)
+	url := besideServer(b, m)
+	bare := bareSearch(b, m, vectors)
+	http.DefaultTransport.(*http.Transport).MaxIdleConnsPerHost = besideClients
+	bodies := make([]string, besideAsked)
+	for i := range bodies {
+		bodies[i] = asJSON(b, map[string]any{"positive": []any{map[string]any{"embedding": vectors[i]}}, "k": 10})
+	}
+	byVector := func(i int) error {
+		return fetched(http.Post(url+"/v1/similar", "application/json", strings.NewReader(bodies[i])))
+	}
+	byID := func(i int) error { return fetched(http.Get(fmt.Sprintf("%s/v1/videos/v%d/similar?k=10", url, i))) }
+	cold := &asker{name: "id-cold", ask: byID}
+	cold.each(b) // the gateway knows all asked vectors from here on
+	doors := []*asker{{name: "bare", ask: bare}, {name: "vector", ask: byVector}, {name: "id", ask: byID}}
+	for b.Loop() {
+		for range besideTurns {
+			for _, d := range doors {
+				d.turn(b)
+			}
+		}
+	}
+	b.ReportMetric(0, "ns/op") // says nothing of turns
+	alone := doors[0]
+	for _, d := range append(doors, cold) {
+		b.Logf("%-8s %6d queries %8.1f /s (%.2f of bare) p50 %s (%+.2f ms) p99 %s (%+.2f ms)", d.name, len(d.took), d.rate(), d.rate()/alone.rate(),
+			d.percentile(50), milliseconds(d.percentile(50)-alone.percentile(50)), d.percentile(99), milliseconds(d.percentile(99)-alone.percentile(99)))
+		b.ReportMetric(d.rate(), d.name+"-queries/s")
+	}
+	b.ReportMetric(pairsRate(b, url), "pairs/s")
+}
+
+func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+
+// milvusOf is a real Milvus whose index covers clustered rows.
+func milvusOf(b *testing.B) (*vecdb.Milvus, [][]float32) {
+	b.Helper()
+	cfg := vecdb.DefaultMilvus(testkit.Milvus(b))
+	b.Cleanup(func() {
+		if err := testkit.StopMilvus(); err != nil {
+			b.Error(err)
+		}
+	})
+	cfg.Timeout, cfg.ConnectTimeout = time.Minute, time.Minute // a busy machine is no failure
+	ctx, cancel := context.WithTimeout(b.Context(), 10*time.Minute)
+	defer cancel()
+	m, err := vecdb.OpenMilvus(ctx, cfg, testModel, besideDim)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { _ = m.Close() })
+	if err := m.WaitReady(ctx); err != nil {
+		b.Fatal(err)
+	}
+	vectors := clusteredVectors(besideRows)
+	records := make([]vecdb.Record, besideRows)
+	for i, v := range vectors {
+		records[i] = vecdb.Record{ID: fmt.Sprintf("v%d", i), Embedding: v, Title: "a title of some length", TagIDs: []int64{1, 2}, Sequence: uint64(i + 1)}
+	}
+	for part := range slices.Chunk(records, 1000) {
+		if err := m.Upsert(ctx, part); err != nil {
+			b.Fatal(err)
+		}
+	}
+	if err := m.Barrier(ctx); err != nil {
+		b.Fatal(err)
+	}
+	if err := m.Settle(ctx); err != nil {
+		b.Fatal(err)
+	}
+	return m, vectors
+}
+
+// clusteredVectors lie around 500 centres, as videos of 500 subjects would.
+func clusteredVectors(n int) [][]float32 {
+	const noise = 0.8
+	rng := rand.New(rand.NewPCG(9, 9))
+	around := func(centre []float32, scale float64) []float32 {
+		v := slices.Clone(centre)
+		for i := range v {
+			v[i] += float32(scale * rng.NormFloat64())
+		}
+		return v
+	}
+	centres, out := make([][]float32, 500), make([][]float32, n)
+	for i := range centres {
+		centres[i] = around(make([]float32, besideDim), 1)
+	}
+	for i := range out {
+		out[i] = normalised(around(centres[rng.IntN(len(centres))], noise))
+	}
+	return out
+}
+
+// besideServer is a gateway as it runs: it logs, traces, counts and samples.
+func besideServer(b *testing.B, m *vecdb.Milvus) (url string) {
+	b.Helper()
+	null, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { _ = null.Close() })
+	env := Env{Env: service.NewTestEnv(b), Bus: testkit.Bus(b), Index: m}
+	env.Log = slog.New(slog.NewJSONHandler(null, nil))
+	cfg := testConfig()
+	cfg.VectorCache, cfg.QualityInterval = 20_000, time.Hour
+	progress := &handProgress{}
+	progress.set(besideRows)
+	g, err := newServer(cfg, env, bundle.Manifest{Fingerprint: testModel, EmbeddingDim: besideDim}, progress)
+	if err != nil {
+		b.Fatal(err)
+	}
+	s := httptest.NewServer(g.routes())
+	b.Cleanup(s.Close)
+	return s.URL
+}
+
+// bareSearch is the SDK's call: the fields, the width of the search and the
+// consistency are those of vecdb.
+func bareSearch(b *testing.B, m *vecdb.Milvus, vectors [][]float32) func(int) error {
+	b.Helper()
+	c, err := client.NewClient(b.Context(), client.Config{Address: testkit.Milvus(b)})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { _ = c.Close() })
+	waitIndexLoaded(b, c.(*client.GrpcClient), m.Collection())
+	params, err := entity.NewIndexHNSWSearchParam(256)
+	if err != nil {
+		b.Fatal(err)
+	}
+	fields := []string{"title", "category_id", "tag_ids", "published_at", "thumbnail_url", "sequence"}
+	return func(i int) error {
+		found, err := c.Search(context.Background(), m.Collection(), nil, "", fields, []entity.Vector{entity.FloatVector(vectors[i])},
+			"embedding", entity.IP, 10, params, client.WithSearchQueryConsistencyLevel(entity.ClBounded))
+		if err == nil && (len(found) != 1 || found[0].ResultCount != 10) {
+			return fmt.Errorf("found %+v", found)
+		}
+		return err
+	}
+}
+
+// waitIndexLoaded returns when searches use the index: a built one is loaded
+// some time after.
+func waitIndexLoaded(b *testing.B, c *client.GrpcClient, collection string) {
+	b.Helper()
+	for end := time.Now().Add(5 * time.Minute); ; time.Sleep(100 * time.Millisecond) {
+		segments, err := c.GetQuerySegmentInfo(b.Context(), collection)
+		if err != nil {
+			b.Fatal(err)
+		}
+		rows, loaded := int64(0), true
+		for _, s := range segments {
+			rows += s.NumRows
+			loaded = loaded && s.IndexID != 0
+		}
+		if loaded && rows >= besideRows {
+			return
+		}
+		if time.Now().After(end) {
+			b.Fatalf("the index is not loaded: %+v", segments)
+		}
+	}
+}
+
+func fetched(res *http.Response, err error) error {
+	if err != nil {
+		return err
+	}
+	defer res.Body.Close()
+	if _, err := io.Copy(io.Discard, res.Body); err != nil {
+		return err
+	}
+	if res.StatusCode != http.StatusOK {
+		return fmt.Errorf("status %s", res.Status)
+	}
+	return nil
+}
+
+// asker is a way to ask, and how long its answers took.
+type asker struct {
+	name  string
+	ask   func(i int) error
+	took  []time.Duration
+	spent time.Duration
+}
+
+// turn lets all clients ask for one slice of time.
+func (d *asker) turn(b *testing.B) {
+	b.Helper()
+	until := time.Now().Add(besideSlice)
+	d.with(b, func(rng *rand.Rand) (int, bool) { return rng.IntN(besideAsked), time.Now().Before(until) })
+}
+
+// each asks about every video once.
+func (d *asker) each(b *testing.B) {
+	b.Helper()
+	next := make(chan int, besideAsked)
+	for i := range besideAsked {
+		next <- i
+	}
+	close(next)
+	d.with(b, func(*rand.Rand) (int, bool) { i, more := <-next; return i, more })
+}
+
+func (d *asker) with(b *testing.B, next func(*rand.Rand) (int, bool)) {
+	b.Helper()
+	var clients sync.WaitGroup
+	var mu sync.Mutex
+	start := time.Now()
+	for c := range besideClients {
+		clients.Go(func() {
+			rng := rand.New(rand.NewPCG(uint64(len(d.took)), uint64(c)))
+			var took []time.Duration
+			for i, more := next(rng); more; i, more = next(rng) {
+				asked := time.Now()
+				if err := d.ask(i); err != nil {
+					b.Errorf("%s: %v", d.name, err)
+					return
+				}
+				took = append(took, time.Since(asked))
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			d.took = append(d.took, took...)
+		})
+	}
+	clients.Wait()
+	d.spent += time.Since(start)
+}
+
+func (d *asker) rate() float64 { return float64(len(d.took)) / d.spent.Seconds() }
+
+func (d *asker) percentile(p int) time.Duration {
+	slices.Sort(d.took)
+	return d.took[min(len(d.took)-1, len(d.took)*p/100)]
+}
+
+// pairsRate is lines of two ids scored a second.
+func pairsRate(b *testing.B, url string) float64 {
+	b.Helper()
+	rng := rand.New(rand.NewPCG(2, 2))
+	var text strings.Builder
+	for range besidePairs {
+		fmt.Fprintf(&text, "v%d\tv%d\t0.5\n", rng.IntN(besideRows), rng.IntN(besideRows))
+	}
+	start := time.Now()
+	post(b, url+"/v1/similarity", text.String())
+	return besidePairs / time.Since(start).Seconds()
+}
