@@ -21,7 +21,7 @@ type TrainConfig struct {
 	Resume          bool          `name:"resume" help:"Go on from the last checkpoint in the work folder, as if the run had never stopped."`
 	CheckpointEvery time.Duration `name:"checkpoint-every" default:"10m" help:"Time between two checkpoints inside an epoch; the end of every epoch writes one, too."`
 	Report          string        `name:"report" type:"path" help:"HTML page to write at the end: loss curves, Spearman by epoch, scores against labels."`
-	Strict          bool          `name:"strict" help:"Stop at the first record or label that cannot be used, instead of counting and listing them."`
+	Strict          bool          `name:"strict" help:"Stop at the first record or label with a mistake, instead of counting and listing them; a video without title or frames is one."`
 
 	Preset  string  `name:"preset" enum:"tiny,base" default:"base" help:"Sizes and schedule: base is the published system's, tiny trains in two minutes on two cores."`
 	Seed    uint64  `name:"seed" default:"1" help:"Seed of the split, the data order, the initial weights and dropout."`

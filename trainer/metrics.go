@@ -50,7 +50,8 @@ type metric struct {
 	Unsupervised *float64  `json:"unsupervised_loss,omitempty"`
 	LearningRate *float64  `json:"learning_rate,omitempty"`
 	Rate         *float64  `json:"videos_per_second,omitempty"`
-	Spearman     *float64  `json:"spearman,omitempty"` // on the held-out pairs; absent where undefined
+	Wait         *float64  `json:"loader_wait_share,omitempty"` // of an epoch's time, in which the model had no batch to work on
+	Spearman     *float64  `json:"spearman,omitempty"`          // on the held-out pairs; absent where undefined
 	Best         bool      `json:"best,omitempty"`
 	TrainPairs   int       `json:"train_pairs,omitempty"`
 	HeldOutPairs int       `json:"held_out_pairs,omitempty"`

@@ -121,7 +121,7 @@ func (t *stageRun[T]) epoch(ctx context.Context) error {
 	if err := t.save(); err != nil {
 		return err
 	}
-	return t.judge(ctx)
+	return t.judge(ctx, l.waitShare())
 }
 
 // train takes one step, then a checkpoint if it is time for one or to stop.
@@ -210,7 +210,8 @@ func (t *stageRun[T]) keepLastGood(failure error) error {
 }
 
 // judge measures the epoch and keeps its weights if no earlier one was as good.
-func (t *stageRun[T]) judge(ctx context.Context) error {
+// wait is the share of the epoch in which the next batch was not ready.
+func (t *stageRun[T]) judge(ctx context.Context, wait float64) error {
 	spearman, err := t.measure(ctx)
 	if err != nil {
 		return fmt.Errorf("measure: %w", err)
@@ -225,7 +226,7 @@ func (t *stageRun[T]) judge(ctx context.Context) error {
 	}
 	mean := t.state.Losses.mean()
 	t.display.epochDone(t.state.Epoch, mean.Total, spearman, best)
-	m := metric{Event: "epoch", Stage: t.name, Epoch: t.state.Epoch, Step: t.state.Step, Spearman: finite(spearman), Best: best, Rate: finite(t.display.rate())}
+	m := metric{Event: "epoch", Stage: t.name, Epoch: t.state.Epoch, Step: t.state.Step, Spearman: finite(spearman), Best: best, Rate: finite(t.display.rate()), Wait: finite(wait)}
 	mean.into(&m)
 	return t.record(m)
 }
