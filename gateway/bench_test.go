@@ -109,3 +109,24 @@ func BenchmarkSimilarByID(b *testing.B) {
 	})
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "queries/s")
 }
+
+// BenchmarkDecodeEmbedding is what a query by vector brings.
+func BenchmarkDecodeEmbedding(b *testing.B) {
+	body := []byte(asJSON(b, map[string]any{"positive": []any{map[string]any{"embedding": vectorOfSize(256)}}, "k": 10}))
+	b.ReportAllocs()
+	for b.Loop() {
+		var req similarRequest
+		if err := decodeJSON(body, &req); err != nil || len(req.Positive[0].Embedding) != 256 {
+			b.Fatal(err, len(req.Positive))
+		}
+	}
+}
+
+func vectorOfSize(n int) []float32 {
+	rng := rand.New(rand.NewPCG(4, 4))
+	v := make([]float32, n)
+	for i := range v {
+		v[i] = float32(rng.NormFloat64())
+	}
+	return normalised(v)
+}

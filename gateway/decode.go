@@ -25,7 +25,47 @@ var lenientText = jsontext.AllowInvalidUTF8(true)
 // names in another case, null for a value, invalid UTF-8, and anything behind
 // the value.
 var strict = json.JoinOptions(json.RejectUnknownMembers(true), json.MatchCaseInsensitiveNames(false),
-	json.WithUnmarshalers(json.UnmarshalFromFunc(refuseNull)))
+	json.WithUnmarshalers(json.JoinUnmarshalers(json.UnmarshalFromFunc(readFloats), json.UnmarshalFromFunc(refuseNull))))
+
+// readFloats reads a list of numbers, an embedding of hundreds, without a
+// detour through refuseNull for each. What is no number, or too large for
+// one, goes the usual way and fails there.
+func readFloats(dec *jsontext.Decoder, out *[]float32) error {
+	if dec.PeekKind() != '[' {
+		return json.SkipFunc
+	}
+	if _, err := dec.ReadToken(); err != nil {
+		return err
+	}
+	list := []float32{} // [] is a list, unlike none
+	for kind := dec.PeekKind(); kind != ']'; kind = dec.PeekKind() {
+		var x float32
+		if kind != '0' {
+			if err := json.UnmarshalDecode(dec, &x); err != nil {
+				return err
+			}
+			return errNumber // not reached: nothing but a number becomes a float
+		}
+		token, err := dec.ReadToken()
+		if err != nil {
+			return err
+		}
+		if x, err = asFloat(token.String()); err != nil {
+			return &json.SemanticError{JSONPointer: dec.StackPointer(), JSONKind: '0', JSONValue: jsontext.Value(token.String()), GoType: reflect.TypeFor[float32](), Err: err}
+		}
+		list = append(list, x)
+	}
+	*out = list
+	_, err := dec.ReadToken()
+	return err
+}
+
+var errNumber = errors.New("expected a number")
+
+func asFloat(text string) (float32, error) {
+	x, err := strconv.ParseFloat(text, 32)
+	return float32(x), err
+}
 
 // refuseNull looks at every value before it is decoded: null, which would
 // otherwise pass as zero or as nothing, is no number and no text.
