@@ -37,23 +37,24 @@ func readFloats(dec *jsontext.Decoder, out *[]float32) error {
 	if _, err := dec.ReadToken(); err != nil {
 		return err
 	}
-	list := []float32{} // [] is a list, unlike none
+	list := make([]float32, 0, 256) // the usual dimension; [] is a list, unlike none
 	for kind := dec.PeekKind(); kind != ']'; kind = dec.PeekKind() {
-		var x float32
 		if kind != '0' {
+			var x float32
 			if err := json.UnmarshalDecode(dec, &x); err != nil {
 				return err
 			}
 			return errNumber // not reached: nothing but a number becomes a float
 		}
-		token, err := dec.ReadToken()
+		number, err := dec.ReadValue()
 		if err != nil {
 			return err
 		}
-		if x, err = asFloat(token.String()); err != nil {
-			return &json.SemanticError{JSONPointer: dec.StackPointer(), JSONKind: '0', JSONValue: jsontext.Value(token.String()), GoType: reflect.TypeFor[float32](), Err: err}
+		wide, err := strconv.ParseFloat(string(number), 32)
+		if err != nil {
+			return &json.SemanticError{JSONPointer: dec.StackPointer(), JSONKind: kind, JSONValue: number.Clone(), GoType: reflect.TypeFor[float32](), Err: err}
 		}
-		list = append(list, x)
+		list = append(list, float32(wide))
 	}
 	*out = list
 	_, err := dec.ReadToken()
@@ -61,11 +62,6 @@ func readFloats(dec *jsontext.Decoder, out *[]float32) error {
 }
 
 var errNumber = errors.New("expected a number")
-
-func asFloat(text string) (float32, error) {
-	x, err := strconv.ParseFloat(text, 32)
-	return float32(x), err
-}
 
 // refuseNull looks at every value before it is decoded: null, which would
 // otherwise pass as zero or as nothing, is no number and no text.
