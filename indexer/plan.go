@@ -5,8 +5,6 @@ import (
 	"slices"
 	"time"
 
-	"google.golang.org/protobuf/proto"
-
 	"videosim/shared/bus"
 	"videosim/shared/errs"
 	"videosim/shared/event"
@@ -23,8 +21,8 @@ type change struct {
 // decode reads a message of EMBEDDINGS and checks that it may enter the index
 // of this model: 256 (dim) finite numbers of norm 1, or a tombstone.
 func decode(m *bus.Message, fingerprint string, dim int) (*event.Embedding, error) {
-	e := new(event.Embedding)
-	if err := proto.Unmarshal(m.Data, e); err != nil {
+	e, err := unmarshal(m.Data)
+	if err != nil {
 		return nil, errs.New(errs.Corrupt, "decode the embedding: %w", err)
 	}
 	id, err := event.IDFromSubject(m.Subject)

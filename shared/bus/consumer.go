@@ -44,7 +44,8 @@ type ConsumerConfig struct {
 	PinnedTTL time.Duration
 
 	// Fresh deletes the consumer first and starts at the beginning: for an
-	// index in this process's memory, which is empty at start.
+	// index in this process's memory, which is empty at start. What the stream
+	// holds then is replayed first; see replay.
 	Fresh bool
 	// Refill starts at the beginning where something was settled already: for
 	// an index that has been found empty, so that what it was given is lost.
@@ -138,6 +139,8 @@ type Consumer struct {
 	pin     string              // the id under which the server last sent us messages
 	failed  error               // why no more will come
 	arrival chan struct{}       // holds a token when the queue may have grown
+	replay  *replay             // the first pass of a Fresh consumer; nil: over, or none
+	room    chan struct{}       // holds a token when flight may have shrunk, during a replay
 
 	stop    context.Context
 	stopNow context.CancelFunc
@@ -156,9 +159,15 @@ func (b *Bus) Consume(ctx context.Context, cfg ConsumerConfig) (*Consumer, error
 
 func (b *Bus) consume(ctx context.Context, cfg ConsumerConfig) (*Consumer, error) {
 	cfg = cfg.withDefaults()
-	c := &Consumer{b: b, cfg: cfg, flight: map[uint64]*Message{}, arrival: make(chan struct{}, 1), ended: make(chan struct{})}
+	c := &Consumer{b: b, cfg: cfg, flight: map[uint64]*Message{}, arrival: make(chan struct{}, 1), room: make(chan struct{}, 1), ended: make(chan struct{})}
 	if err := b.clear(ctx, cfg); err != nil {
 		return nil, err
+	}
+	if cfg.Fresh {
+		var err error
+		if c.replay, err = b.newReplay(ctx, cfg); err != nil {
+			return nil, err
+		}
 	}
 	if err := c.open(ctx); err != nil {
 		return nil, err
@@ -193,9 +202,15 @@ func (c ConsumerConfig) outdated(old *jetstream.ConsumerInfo) bool {
 
 // open binds to the consumer on the server, making it where needed.
 func (c *Consumer) open(ctx context.Context) error {
+	if c.replay != nil && !c.replay.over {
+		return c.openReplay(ctx)
+	}
 	want := c.cfg.jetstream()
 	if c.cfg.Fresh {
 		want.Metadata = map[string]string{markInMemory: c.b.id}
+		if err := c.starts(ctx, &want); err != nil {
+			return err
+		}
 	}
 	cons, err := c.b.JS.CreateOrUpdateConsumer(ctx, c.cfg.Stream, want)
 	if err != nil {
@@ -221,7 +236,7 @@ func (c *Consumer) open(ctx context.Context) error {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.cons, c.iter = cons, iter
+	c.cons, c.iter, c.replay = cons, iter, nil
 	return nil
 }
 
@@ -313,7 +328,7 @@ func (c *Consumer) wake() {
 func (c *Consumer) Stop() {
 	c.stopNow()
 	c.mu.Lock()
-	if c.b.Conn.IsConnected() {
+	if c.b.Conn.IsConnected() && c.replay == nil {
 		c.iter.Drain() // what is on its way comes through arrived, which gives it back
 	} else {
 		c.iter.Stop()
@@ -356,40 +371,4 @@ func (c *Consumer) unpin(pin string) {
 			_ = s.UnpinConsumer(ctx, c.cfg.Durable, pinnedGroup)
 		}
 	}
-}
-
-// Info is where a consumer stands.
-type Info struct {
-	Pending     uint64 // stored, not delivered yet
-	AckPending  int    // delivered, not settled
-	Redelivered int    // of those, delivered more than once
-	AckFloor    uint64 // every stream sequence up to here is settled
-	Delivered   uint64 // the last stream sequence that was delivered
-	Created     time.Time
-
-	memoryOf string // the bus in whose process its effects are; "": durable
-}
-
-// Info asks the server.
-func (c *Consumer) Info(ctx context.Context) (Info, error) {
-	return c.b.ConsumerInfo(ctx, c.cfg.Stream, c.cfg.Durable)
-}
-
-// ConsumerInfo asks the server about any durable consumer, for promotion and
-// operators; NotFound where there is none.
-func (b *Bus) ConsumerInfo(ctx context.Context, stream, durable string) (Info, error) {
-	cons, err := b.JS.Consumer(ctx, stream, durable)
-	if err != nil {
-		return Info{}, kinded(err, "consumer %s on %s", durable, stream)
-	}
-	info := cons.CachedInfo()
-	return Info{
-		Pending:     info.NumPending,
-		AckPending:  info.NumAckPending,
-		Redelivered: info.NumRedelivered,
-		AckFloor:    info.AckFloor.Stream,
-		Delivered:   info.Delivered.Stream,
-		Created:     info.Created,
-		memoryOf:    info.Config.Metadata[markInMemory],
-	}, nil
 }

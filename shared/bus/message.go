@@ -23,7 +23,8 @@ type Message struct {
 	Delivered uint64    // how often, this time included
 	Time      time.Time // when it was stored
 
-	c *Consumer
+	c     *Consumer
+	local bool // of a replay: the server would not deliver it again
 	// Guarded by c.mu:
 	raw        jetstream.Msg // of the latest delivery
 	deliveries uint64        // as of raw
@@ -85,10 +86,19 @@ func (m *Message) settle() (jetstream.Msg, error) {
 	if m.c.flight[m.Sequence] == m {
 		delete(m.c.flight, m.Sequence)
 	}
+	if m.local {
+		select {
+		case m.c.room <- struct{}{}:
+		default:
+		}
+	}
 	return m.raw, nil
 }
 
 func (m *Message) nak(deliveries uint64) error {
+	if m.local {
+		return m.hold()
+	}
 	raw, err := m.settle()
 	if err != nil {
 		return err
@@ -98,19 +108,35 @@ func (m *Message) nak(deliveries uint64) error {
 
 // bury keeps the message in DEAD, and only then ends its deliveries.
 func (m *Message) bury(ctx context.Context, cause error) error {
+	if m.local {
+		return m.buryLocal(ctx, cause)
+	}
 	raw, err := m.settle()
 	if err != nil {
 		return err
 	}
-	letter := letter{
-		stream: m.c.cfg.Stream, consumer: m.c.cfg.Durable, sequence: m.Sequence, deliveries: m.Delivered,
-		subject: m.Subject, header: m.Header, data: m.Data, cause: cause,
-	}
-	if err := m.c.b.bury(ctx, letter); err != nil {
+	if err := m.c.b.bury(ctx, m.letter(cause)); err != nil {
 		_ = raw.NakWithDelay(m.c.cfg.retryDelay(int(m.Delivered))) // AckWait does the same later
 		return err
 	}
 	return kinded(raw.Term(), "end the deliveries of %s", m.Subject)
+}
+
+// buryLocal keeps a message of a replay in DEAD, and only then settles it.
+func (m *Message) buryLocal(ctx context.Context, cause error) error {
+	if err := m.c.b.bury(ctx, m.letter(cause)); err != nil {
+		_ = m.hold() // fails only where it is settled already
+		return err
+	}
+	_, err := m.settle()
+	return err
+}
+
+func (m *Message) letter(cause error) letter {
+	return letter{
+		stream: m.c.cfg.Stream, consumer: m.c.cfg.Durable, sequence: m.Sequence, deliveries: m.Delivered,
+		subject: m.Subject, header: m.Header, data: m.Data, cause: cause,
+	}
 }
 
 // unanswered buries a message at its last delivery.
@@ -135,6 +161,10 @@ func (m *Message) hold() error {
 	}
 	m.tries++
 	m.since = time.Now()
+	if m.local { // no server counts
+		m.deliveries++
+		m.Delivered = m.deliveries
+	}
 	time.AfterFunc(c.cfg.retryDelay(int(m.deliveries)+m.tries), func() { c.again(m) })
 	return nil
 }

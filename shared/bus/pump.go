@@ -20,6 +20,9 @@ const (
 // sends at most MaxAckPending that are not settled, which bounds the queue.
 func (c *Consumer) pump() {
 	defer close(c.ended)
+	if c.replay != nil && !c.pumpReplay() {
+		return
+	}
 	for {
 		c.mu.Lock()
 		iter := c.iter
@@ -100,6 +103,7 @@ func (c *Consumer) arrived(raw jetstream.Msg) {
 		held.raw, held.deliveries = raw, meta.NumDelivered
 		return
 	}
+	_, local := raw.(replayed)
 	m := &Message{
 		Subject:    raw.Subject(),
 		Data:       raw.Data(),
@@ -108,6 +112,7 @@ func (c *Consumer) arrived(raw jetstream.Msg) {
 		Delivered:  meta.NumDelivered,
 		Time:       meta.Timestamp,
 		c:          c,
+		local:      local,
 		raw:        raw,
 		deliveries: meta.NumDelivered,
 		since:      time.Now(),
@@ -167,7 +172,7 @@ func (c *Consumer) signal() int {
 	defer c.mu.Unlock()
 	for seq, m := range c.flight {
 		held := time.Since(m.since)
-		if held < c.cfg.MaxHold {
+		if held < c.cfg.MaxHold || m.local {
 			_ = m.raw.InProgress() // a lost one costs a redelivery, no more
 			continue
 		}
