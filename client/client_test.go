@@ -133,7 +133,7 @@ func TestPairs(t *testing.T) {
 }
 
 func TestNoProblem(t *testing.T) {
-	gateway := dial(t, func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "<html>a proxy", 502) })
+	gateway := dial(t, func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "<html>a proxy", http.StatusBadGateway) })
 	var problem *client.Problem
 	if _, err := gateway.Video(t.Context(), "v"); !errors.As(err, &problem) || problem.Status != 502 || !strings.Contains(problem.Detail, "a proxy") {
 		t.Errorf("%v", err)

@@ -106,7 +106,7 @@ func TestLabelMistakes(t *testing.T) {
 			d.labels = m.text + d.labels
 			path := filepath.Join(d.dir, "label.tsv")
 
-			c, err := d.open(true)
+			_, err := d.open(true)
 			place := fmt.Sprintf("%s: line %d", path, m.line)
 			switch {
 			case m.line == 0 && err != nil:
@@ -122,7 +122,8 @@ func TestLabelMistakes(t *testing.T) {
 				}
 			}
 
-			if c, err = d.open(false); err != nil {
+			c, err := d.open(false)
+			if err != nil {
 				t.Fatalf("lenient: %v", err)
 			}
 			if n := len(c.split.Train) + len(c.split.HeldOut) + c.split.Crossing; n < 8 {

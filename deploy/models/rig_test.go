@@ -21,7 +21,6 @@ import (
 	"videosim/indexer"
 	"videosim/shared/bundle"
 	"videosim/shared/bus"
-	"videosim/shared/errs"
 	"videosim/shared/eval"
 	"videosim/shared/event"
 	"videosim/shared/service"
@@ -359,5 +358,3 @@ func (m *model) checkIndex(index *vecdb.Milvus, want []*event.VideoEvent) {
 		m.t.Errorf("the index holds %d rows, %d of them found (%v), want %d", n, len(records), err, len(want))
 	}
 }
-
-func unavailable(err error) bool { return errs.KindOf(err) == errs.Unavailable }
