@@ -1,47 +1,30 @@
 package trainer
 
 import (
-	"bufio"
-	"fmt"
 	"math"
 	"math/rand/v2"
-	"os"
-	"path/filepath"
 	"testing"
 
 	"videosim/shared/bundle"
 	"videosim/shared/model"
 	"videosim/shared/torch"
+	"videosim/shared/video"
 )
 
-// lengths draws videos whose lengths are those of the challenge's: frames from
-// the histogram of its test set (testdata/frames_histogram.tsv), titles of 18.7
-// characters on average and 99 % up to 34, speech texts of 23 at the median,
+// lengths draws videos whose lengths are those of the challenge's: frames as in
+// its test set, titles of 18.7 characters on average and 99 % up to 34, speech texts of 23 at the median,
 // 40 on average and 99 % up to 257. A Chinese character is a token.
 type lengths struct {
 	random *rand.Rand
-	frames []int // one entry a video of the histogram
+	frames []int // one entry a video
 }
 
 func newLengths(b *testing.B, seed uint64) *lengths {
-	file, err := os.Open(filepath.Join("testdata", "frames_histogram.tsv"))
+	frames, err := video.FramesOfTestSet()
 	if err != nil {
 		b.Fatal(err)
 	}
-	defer file.Close()
-	l := &lengths{random: rand.New(rand.NewPCG(seed, 0))}
-	lines := bufio.NewScanner(file)
-	lines.Scan() // the heading
-	for lines.Scan() {
-		var frames, videos int
-		if _, err := fmt.Sscan(lines.Text(), &frames, &videos); err != nil {
-			b.Fatalf("frames_histogram.tsv: %q: %v", lines.Text(), err)
-		}
-		for range videos {
-			l.frames = append(l.frames, frames)
-		}
-	}
-	return l
+	return &lengths{random: rand.New(rand.NewPCG(seed, 0)), frames: frames}
 }
 
 // benchVideo is the length of each part of a video.

@@ -1,12 +1,9 @@
 package model
 
 import (
-	"bufio"
 	"fmt"
 	"math"
 	"math/rand/v2"
-	"os"
-	"path/filepath"
 	"testing"
 
 	"videosim/shared/nn"
@@ -14,11 +11,14 @@ import (
 )
 
 // realVideos makes n videos whose lengths are distributed as the challenge's:
-// frames by the histogram of its test set (testdata/frames_histogram.tsv),
-// titles of 18.7 characters on average and 99 % up to 34, speech texts of 23 at
+// frames as in its test set, titles of 18.7 characters on average and 99 % up to 34, speech texts of 23 at
 // the median, 40 on average and 99 % up to 257. What they say and show is random.
 func realVideos(b testing.TB, cfg Config, n int, seed uint64) []video.Video {
-	r, histogram := rand.New(rand.NewPCG(seed, 0)), frameCounts(b)
+	frames, err := video.FramesOfTestSet()
+	if err != nil {
+		b.Fatal(err)
+	}
+	r := rand.New(rand.NewPCG(seed, 0))
 	words := func(n int) string {
 		out := make([]rune, n)
 		for i := range out {
@@ -33,7 +33,7 @@ func realVideos(b testing.TB, cfg Config, n int, seed uint64) []video.Video {
 			Title:   words(max(1, int(math.Round(18.7+6.6*r.NormFloat64())))),
 			ASRText: words(int(23 * math.Exp(1.05*r.NormFloat64()))),
 			Frames: video.Frames{
-				Encoding: video.F16, Dim: cfg.Video.FrameDim, Count: min(cfg.Frames, histogram[r.IntN(len(histogram))]),
+				Encoding: video.F16, Dim: cfg.Video.FrameDim, Count: min(cfg.Frames, frames[r.IntN(len(frames))]),
 			},
 		}
 		f := &all[i].Frames
@@ -41,28 +41,6 @@ func realVideos(b testing.TB, cfg Config, n int, seed uint64) []video.Video {
 		for range f.Count * f.Dim {
 			half := uint16(0x2c00+r.IntN(0x1000)) | uint16(r.IntN(2))<<15 // ±1/16 … ±1
 			f.Data = append(f.Data, byte(half), byte(half>>8))
-		}
-	}
-	return all
-}
-
-// frameCounts has one entry a video of the histogram.
-func frameCounts(b testing.TB) (all []int) {
-	b.Helper()
-	file, err := os.Open(filepath.Join("testdata", "frames_histogram.tsv"))
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer file.Close()
-	lines := bufio.NewScanner(file)
-	lines.Scan() // the heading
-	for lines.Scan() {
-		var frames, videos int
-		if _, err := fmt.Sscan(lines.Text(), &frames, &videos); err != nil {
-			b.Fatalf("frames_histogram.tsv: %q: %v", lines.Text(), err)
-		}
-		for range videos {
-			all = append(all, frames)
 		}
 	}
 	return all

@@ -103,19 +103,41 @@ func zipf(n int, s float64) []float64 {
 	return weights
 }
 
-// frameCounts reads the histogram: counts of frames, and how to draw them.
+// frameCounts are the counts of frames that videos have, and how to draw them.
 func frameCounts() (counts []int, by weighted, err error) {
-	var videos []float64
+	counts, videos, err := readFramesHistogram()
+	if err != nil {
+		return nil, weighted{}, err
+	}
+	weights := make([]float64, len(videos))
+	for i, n := range videos {
+		weights[i] = float64(n)
+	}
+	return counts, newWeighted(weights), nil
+}
+
+// FramesOfTestSet tells how many frames each video of the challenge's test set
+// has, in ascending order: one entry a video.
+func FramesOfTestSet() ([]int, error) {
+	counts, videos, err := readFramesHistogram()
+	var all []int
+	for i, n := range videos {
+		all = append(all, slices.Repeat(counts[i:i+1], n)...)
+	}
+	return all, err
+}
+
+// readFramesHistogram reads how many videos have how many frames.
+func readFramesHistogram() (counts, videos []int, err error) {
 	for i, line := range strings.Split(strings.TrimSpace(framesHistogram), "\n") {
 		if i == 0 {
 			continue // names of the columns
 		}
-		var count int
-		var n float64
-		if _, err := fmt.Sscanf(line, "%d\t%g", &count, &n); err != nil {
-			return nil, weighted{}, fmt.Errorf("frames histogram, line %d: %w", i+1, err)
+		var count, n int
+		if _, err := fmt.Sscanf(line, "%d\t%d", &count, &n); err != nil {
+			return nil, nil, fmt.Errorf("frames histogram, line %d: %w", i+1, err)
 		}
 		counts, videos = append(counts, count), append(videos, n)
 	}
-	return counts, newWeighted(videos), nil
+	return counts, videos, nil
 }
