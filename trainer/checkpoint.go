@@ -49,26 +49,26 @@ const (
 
 // openCheckpoints starts a folder anew, or, to resume, goes on with the one
 // that is there, if it belongs to the same run.
-func openCheckpoints(dir string, want runFile, resume bool, every time.Duration) (c *checkpoints, found bool, err error) {
-	c = &checkpoints{dir: dir, every: every, last: time.Now()}
+func openCheckpoints(dir string, want runFile, resume bool, every time.Duration) (*checkpoints, error) {
+	c := &checkpoints{dir: dir, every: every, last: time.Now()}
 	if resume {
-		if found, err = c.join(want); found || err != nil {
-			return c, found, err
+		if found, err := c.join(want); found || err != nil {
+			return c, err
 		}
 	}
 	if err := os.RemoveAll(dir); err != nil {
-		return nil, false, fmt.Errorf("remove old checkpoints: %w", err)
+		return nil, fmt.Errorf("remove old checkpoints: %w", err)
 	}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return nil, false, fmt.Errorf("make the checkpoint folder: %w", err)
+		return nil, fmt.Errorf("make the checkpoint folder: %w", err)
 	}
 	want.Run = rand.Text()
 	c.run = want.Run
 	data, err := json.MarshalIndent(want, "", "  ")
 	if err != nil {
-		return nil, false, fmt.Errorf("encode %s: %w", runName, err)
+		return nil, fmt.Errorf("encode %s: %w", runName, err)
 	}
-	return c, false, replaceFile(filepath.Join(dir, runName), append(data, '\n'))
+	return c, writeFile(c.path(runName), bytesOf(append(data, '\n')))
 }
 
 // join reads run.json and compares it with what this run would write.
@@ -161,21 +161,6 @@ func (c *checkpoints) forget(pattern, keep string) error {
 
 // remove deletes the folder, when it is of no more use.
 func (c *checkpoints) remove() error { return os.RemoveAll(c.dir) }
-
-// replaceFile writes a small file as a whole.
-func replaceFile(path string, data []byte) error {
-	temp := path + ".new"
-	f, err := os.Create(temp)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(data)
-	err = errors.Join(err, f.Sync(), f.Close())
-	if err != nil {
-		return err
-	}
-	return os.Rename(temp, path)
-}
 
 // deciding are the settings that change the outcome of a run, by flag. Data
 // and bundle are compared by content.

@@ -62,7 +62,11 @@ func Export(ctx context.Context, cfg ExportConfig) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	return len(r.ids), writeFile(cfg.Out, func(w io.Writer) error { return eval.WriteResult(w, r.ids, fused) })
+	write := func(w io.Writer) error { return eval.WriteResult(w, r.ids, fused) }
+	if strings.HasSuffix(cfg.Out, ".zip") {
+		return len(r.ids), writeFile(cfg.Out, func(w io.Writer) error { return writeZip(w, write) })
+	}
+	return len(r.ids), writeFile(cfg.Out, write)
 }
 
 // halfRows are the outputs of both models, a row a video, in half precision.
@@ -101,15 +105,18 @@ func writeFile(path string, write func(io.Writer) error) error {
 		return err
 	}
 	defer os.Remove(f.Name()) // nothing is left of it once it is renamed
-	if strings.HasSuffix(path, ".zip") {
-		err = writeZip(f, write)
-	} else {
-		err = write(f)
-	}
-	if err := errors.Join(err, f.Chmod(0o644), f.Sync(), f.Close()); err != nil {
+	if err := errors.Join(write(f), f.Chmod(0o644), f.Sync(), f.Close()); err != nil {
 		return err
 	}
 	return os.Rename(f.Name(), path)
+}
+
+// bytesOf writes data, for writeFile.
+func bytesOf(data []byte) func(io.Writer) error {
+	return func(w io.Writer) error {
+		_, err := w.Write(data)
+		return err
+	}
 }
 
 func writeZip(w io.Writer, write func(io.Writer) error) error {

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"math"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -76,10 +77,9 @@ func (t *stageRun[T]) save() error {
 				tensors = append(tensors, nn.Source(meanPrefix+slot.name, slot.mean), nn.Source(squarePrefix+slot.name, slot.meanSquare))
 			}
 		}
-		all := strings.Join(stringsOf(random), "")
 		tensors = append(tensors, bundle.SourceTensor{
 			Name: randomName, DType: "U8", Shape: []int64{int64(len(random)), int64(len(random[0]))},
-			Bytes: func() []byte { return []byte(all) },
+			Bytes: func() []byte { return slices.Concat(random...) },
 		})
 		return t.checkpoints.write(currentName, t.state, tensors)
 	})
@@ -88,14 +88,6 @@ func (t *stageRun[T]) save() error {
 		return err
 	}
 	return t.checkpoints.forget("best-*", bestName(t.state.Best.Epoch))
-}
-
-func stringsOf(rows [][]byte) []string {
-	out := make([]string, len(rows))
-	for i, row := range rows {
-		out[i] = string(row)
-	}
-	return out
 }
 
 // resume goes on from the checkpoint of this stage, if there is one. It runs

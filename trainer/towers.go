@@ -87,7 +87,7 @@ func (r *run) cacheTowers(ctx context.Context, name string, p *nn.Params, f func
 	if err != nil {
 		return nil, errors.Join(err, c.Close())
 	}
-	if err := replaceFile(path+".index", data); err != nil {
+	if err := writeFile(path+".index", bytesOf(data)); err != nil {
 		return nil, errors.Join(fmt.Errorf("cache the towers: %w", err), c.Close())
 	}
 	return c, nil

@@ -57,7 +57,6 @@ type run struct {
 	collator  *video.Collator
 
 	checkpoints *checkpoints
-	resumed     bool        // at least one checkpoint was found
 	metrics     *metricsLog // nil but in the main process
 	progress    *progress
 }
@@ -145,7 +144,7 @@ func (r *run) openWork() error {
 		}
 		return os.MkdirAll(dir, 0o755) // after the main process has emptied it
 	}
-	if r.checkpoints, r.resumed, err = openCheckpoints(dir, want, r.cfg.Resume, r.cfg.CheckpointEvery); err != nil {
+	if r.checkpoints, err = openCheckpoints(dir, want, r.cfg.Resume, r.cfg.CheckpointEvery); err != nil {
 		return err
 	}
 	keep, err := r.checkpoints.metricsEnd()
