@@ -41,7 +41,18 @@ func Open(e *torch.Engine, b *bundle.Bundle) (*Ensemble, error) {
 		if err := load(b, "late", m.Late.Params()); err != nil {
 			return err
 		}
-		return load(b, "early", m.Early.Params())
+		if err := load(b, "early", m.Early.Params()); err != nil {
+			return err
+		}
+		for _, p := range []*nn.Params{m.Late.Params(), m.Early.Params()} {
+			switch {
+			case e.Int8():
+				p.Quantise()
+			case e.Packs():
+				p.Pack()
+			}
+		}
+		return nil
 	})
 	if err != nil {
 		m.scope.Close()

@@ -161,13 +161,9 @@ func (l *bertLayer) attention(s *torch.Scope, x, all torch.Tensor, in layout) to
 
 // feed is the rest of the layer: it treats each position alone.
 func (l *bertLayer) feed(s *torch.Scope, a, x torch.Tensor) torch.Tensor {
-	x = l.attended.Forward(s, torch.Add(s, l.drop(s, l.out.Forward(s, a)), x))
-	f := torch.GELU(s, l.up.Forward(s, x)) // (B,Q,Intermediate)
-	return l.fed.Forward(s, torch.Add(s, l.drop(s, l.down.Forward(s, f)), x))
-}
-
-func (l *bertLayer) drop(s *torch.Scope, x torch.Tensor) torch.Tensor {
-	return torch.Dropout(s, x, l.dropout, l.mode.training)
+	x = l.attended.Forward(s, l.out.residual(s, a, x, l.dropout, l.mode.training))
+	f := l.up.ForwardGELU(s, x) // (B,Q,Intermediate)
+	return l.fed.Forward(s, l.down.residual(s, f, x, l.dropout, l.mode.training))
 }
 
 // splitHeads turns (B,N,heads·width) into (B,heads,N,width).

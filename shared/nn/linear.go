@@ -23,7 +23,7 @@ func fanIn(inputs int) Init {
 }
 
 // Linear is y = x·Wᵀ + b.
-type Linear struct{ weight, bias torch.Tensor }
+type Linear struct{ w torch.Weights }
 
 // NewLinear makes a layer from in to out values with PyTorch's initialisation.
 func NewLinear(p Path, in, out int) *Linear {
@@ -32,19 +32,33 @@ func NewLinear(p Path, in, out int) *Linear {
 
 // NewLinearNoBias is NewLinear without the b.
 func NewLinearNoBias(p Path, in, out int) *Linear {
-	return &Linear{weight: p.Parameter("weight", fanIn(in), int64(out), int64(in))}
+	return p.linear(torch.Weights{Weight: p.Parameter("weight", fanIn(in), int64(out), int64(in))})
 }
 
 func newLinear(p Path, in, out int, weight, bias Init) *Linear {
-	return &Linear{
-		weight: p.Parameter("weight", weight, int64(out), int64(in)),
-		bias:   p.Parameter("bias", bias, int64(out)),
-	}
+	return p.linear(torch.Weights{
+		Weight: p.Parameter("weight", weight, int64(out), int64(in)),
+		Bias:   p.Parameter("bias", bias, int64(out)),
+	})
 }
 
 // Forward maps (…, in) to (…, out).
 func (l *Linear) Forward(s *torch.Scope, x torch.Tensor) torch.Tensor {
-	return torch.Linear(s, x, l.weight, l.bias)
+	return torch.Linear(s, x, l.w, torch.After{})
+}
+
+// ForwardGELU is Forward, then GELU.
+func (l *Linear) ForwardGELU(s *torch.Scope, x torch.Tensor) torch.Tensor {
+	return torch.Linear(s, x, l.w, torch.After{GELU: true})
+}
+
+// residual returns to + dropout(Forward(x)): the way by which a layer of a
+// transformer changes its states.
+func (l *Linear) residual(s *torch.Scope, x, to torch.Tensor, dropout float64, training bool) torch.Tensor {
+	if !training {
+		return torch.Linear(s, x, l.w, torch.After{Add: to})
+	}
+	return torch.Add(s, torch.Dropout(s, l.Forward(s, x), dropout, true), to)
 }
 
 // DefaultEps is the epsilon of PyTorch's normalisations: what the video

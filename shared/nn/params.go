@@ -28,6 +28,7 @@ type Params struct {
 	mode    *mode
 	all     []Param
 	byName  map[string]int
+	linears []*Linear // those that are in the network's precision
 }
 
 // Param is one entry of Params.
@@ -144,6 +145,22 @@ func set(t torch.Tensor, stored bundle.NamedTensor) error {
 	return nil
 }
 
+// Pack brings the weights of the network's linear layers into the form in which
+// the CPU multiplies fastest, in place, after Load and for good: Export, Load and
+// training need the plain ones. Heads stay as they are.
+func (p *Params) Pack() {
+	for _, l := range p.linears {
+		l.w.Pack()
+	}
+}
+
+// Quantise is Pack to integers of 8 bits (torch.Weights.Quantise).
+func (p *Params) Quantise() {
+	for _, l := range p.linears {
+		l.w.Quantise(p.scope)
+	}
+}
+
 // Export returns copies of all tensors, as a bundle stores them.
 func (p *Params) Export() []bundle.NamedTensor {
 	out := make([]bundle.NamedTensor, len(p.all))
@@ -198,6 +215,7 @@ type Path struct {
 	params *Params
 	prefix string
 	dtype  torch.DType
+	head   bool // InFloat32
 }
 
 // At is the path of a part: names of its tensors begin with name and a dot.
@@ -209,8 +227,17 @@ func (p Path) At(name string) Path {
 // InFloat32 is the same path with parameters in Float32 whatever the network's
 // precision: for small heads, where rounding costs accuracy and buys nothing.
 func (p Path) InFloat32() Path {
-	p.dtype = torch.Float32
+	p.dtype, p.head = torch.Float32, true
 	return p
+}
+
+// linear makes a layer, and notes it for Pack unless it is part of a head.
+func (p Path) linear(w torch.Weights) *Linear {
+	l := &Linear{w: w}
+	if !p.head {
+		p.params.linears = append(p.params.linears, l)
+	}
+	return l
 }
 
 // Parameter makes a trained tensor of the given shape.

@@ -81,12 +81,9 @@ func newVideoLayer(p Path, cfg VideoConfig) *videoLayer {
 func (l *videoLayer) forward(s *torch.Scope, x torch.Tensor, in layout) torch.Tensor {
 	qkv := l.qkv.Forward(s, l.attentionNorm.Forward(s, x)) // (B,N,3·inner)
 	part := func(i int64) torch.Tensor { return torch.Narrow(s, qkv, -1, i*l.inner, l.inner) }
-	a := in.attend(s, part(0), part(1), part(2), l.heads, 0)     // (B,N,inner)
-	x = torch.Add(s, l.drop(s, l.out.Forward(s, a)), x)          // (B,N,D)
-	f := torch.GELU(s, l.up.Forward(s, l.mlpNorm.Forward(s, x))) // (B,N,MLP)
-	return torch.Add(s, l.drop(s, l.down.Forward(s, l.drop(s, f))), x)
-}
-
-func (l *videoLayer) drop(s *torch.Scope, x torch.Tensor) torch.Tensor {
-	return torch.Dropout(s, x, l.dropout, l.mode.training)
+	a := in.attend(s, part(0), part(1), part(2), l.heads, 0) // (B,N,inner)
+	x = l.out.residual(s, a, x, l.dropout, l.mode.training)  // (B,N,D)
+	f := l.up.ForwardGELU(s, l.mlpNorm.Forward(s, x))        // (B,N,MLP)
+	f = torch.Dropout(s, f, l.dropout, l.mode.training)
+	return l.down.residual(s, f, x, l.dropout, l.mode.training)
 }

@@ -54,7 +54,7 @@ func BenchmarkMatMul(b *testing.B) {
 		NoGrad(func() {
 			x, w := Full(s, 0.5, Float32, CPU, rows, in), Full(s, 0.5, Float32, CPU, out, in)
 			for b.Loop() {
-				s.Sub(func(s *Scope) Tensor { Linear(s, x, w, Tensor{}); return Tensor{} })
+				s.Sub(func(s *Scope) Tensor { Linear(s, x, Weights{Weight: w}, After{}); return Tensor{} })
 			}
 		})
 		return nil

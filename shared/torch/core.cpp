@@ -1,4 +1,5 @@
 #include "ops.hpp"
+#include "packed.hpp"
 #include "shim.hpp"
 
 #include <ATen/Context.h>

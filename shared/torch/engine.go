@@ -27,7 +27,8 @@ type EngineConfig struct {
 	// Threads is the number of cores an operation may use; 0 means all.
 	Threads int
 	// Precision of a served model's weights and activations: "fp32", "bf16", or
-	// "auto": bf16 where the hardware multiplies it natively, else fp32.
+	// "auto": bf16 where the hardware multiplies it natively, else fp32. "int8" is
+	// bf16 with the products of large layers in 8-bit integers.
 	Precision string
 	// Seed of the random numbers for dropout and initialisation; 0 is a seed
 	// like any other.
@@ -41,6 +42,7 @@ type Engine struct {
 	device    Device
 	gpu       int
 	dtype     DType
+	int8      bool
 	threads   int
 	jobs      chan *job
 	quit      chan struct{}
@@ -75,7 +77,7 @@ func Start(cfg EngineConfig) (*Engine, error) {
 		threads = runtime.GOMAXPROCS(0)
 	}
 	e := &Engine{
-		device: device, gpu: gpu, dtype: dtype, threads: threads,
+		device: device, gpu: gpu, dtype: dtype, int8: cfg.Precision == "int8", threads: threads,
 		jobs: make(chan *job), quit: make(chan struct{}), stopped: make(chan struct{}),
 	}
 	if threads > 1 {
@@ -99,6 +101,18 @@ func (e *Engine) Device() Device { return e.device }
 // DType returns the element type of a served model: the precision that was
 // chosen. Training is always in Float32.
 func (e *Engine) DType() DType { return e.dtype }
+
+// Int8 says whether large products are to be computed in 8-bit integers.
+func (e *Engine) Int8() bool { return e.int8 }
+
+// Packs says whether packed weights multiply faster than plain ones on the
+// engine's device. On a CPU with AVX2 alone they take the same time, and rows of
+// a product may round otherwise than their neighbours.
+func (e *Engine) Packs() bool {
+	return e.device == CPU && cpu.X86.HasAVX512 && (e.dtype == Float32 || nativeBFloat16())
+}
+
+func nativeBFloat16() bool { return cpu.X86.HasAVX512BF16 || cpu.X86.HasAMXBF16 }
 
 // Threads returns how many cores an operation may use.
 func (e *Engine) Threads() int { return e.threads }
@@ -253,10 +267,15 @@ func resolvePrecision(name string, device Device) (DType, error) {
 	case "bf16":
 		return BFloat16, nil
 	case "auto":
-		if device == CUDA || cpu.X86.HasAVX512BF16 || cpu.X86.HasAMXBF16 {
+		if device == CUDA || nativeBFloat16() {
 			return BFloat16, nil
 		}
 		return Float32, nil
+	case "int8":
+		if device == CPU && cpu.X86.HasAVX512VNNI && nativeBFloat16() {
+			return BFloat16, nil
+		}
+		return Float32, errs.Field("precision", "int8 needs a CPU with the instructions avx512_vnni and avx512_bf16, which this device lacks; choose auto")
 	}
-	return Float32, errs.Field("precision", "expected fp32, bf16 or auto, found %q", name)
+	return Float32, errs.Field("precision", "expected fp32, bf16, int8 or auto, found %q", name)
 }

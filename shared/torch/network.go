@@ -6,11 +6,6 @@ import "C"
 // MatMul multiplies matrices; leading dimensions broadcast.
 func MatMul(s *Scope, a, b Tensor) Tensor { return s.take("matmul", C.vt_matmul(a.c(), b.c())) }
 
-// Linear returns x·weightᵀ + bias with weight (out, in); bias may be absent.
-func Linear(s *Scope, x, weight, bias Tensor) Tensor {
-	return s.take("linear", C.vt_linear(x.c(), weight.c(), bias.optional()))
-}
-
 // Embedding looks up rows of table by int64 ids. The row paddingRow gets no
 // gradient; -1 means that every row does.
 func Embedding(s *Scope, table, ids Tensor, paddingRow int64) Tensor {

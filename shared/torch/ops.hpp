@@ -123,10 +123,6 @@ vt_result vt_cat(const vt_tensor* parts, size_t n, int64_t dim) {
   });
 }
 
-vt_result vt_linear(vt_tensor x, vt_tensor weight, vt_tensor bias) {
-  return make([&] { return at::linear(ref(x), ref(weight), maybe(bias)); });
-}
-
 vt_result vt_embedding(vt_tensor table, vt_tensor ids, int64_t padding_idx) {
   return make([&] { return at::embedding(ref(table), ref(ids), padding_idx); });
 }

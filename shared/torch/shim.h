@@ -134,7 +134,6 @@ vt_result vt_cat(const vt_tensor* parts, size_t n, int64_t dim);
 
 // Networks: ops.hpp. weight, bias and mask are optional where they are last.
 vt_result vt_matmul(vt_tensor a, vt_tensor b);
-vt_result vt_linear(vt_tensor x, vt_tensor weight, vt_tensor bias);
 vt_result vt_embedding(vt_tensor table, vt_tensor ids, int64_t padding_idx);
 vt_result vt_softmax(vt_tensor a, int64_t dim);
 vt_result vt_dropout(vt_tensor a, double p, bool training);
@@ -142,6 +141,15 @@ vt_result vt_layer_norm(vt_tensor x, vt_tensor weight, vt_tensor bias, double ep
 vt_result vt_batch_norm(vt_tensor x, vt_tensor weight, vt_tensor bias, vt_tensor mean,
                         vt_tensor variance, bool training, double momentum, double eps);
 vt_result vt_attention(vt_tensor q, vt_tensor k, vt_tensor v, vt_tensor mask, double dropout);
+
+// Linear layers: packed.hpp, quantise.c. scale belongs to a weight that
+// vt_quantise_ has replaced; scale, bias and add are optional.
+vt_result vt_linear(vt_tensor x, vt_tensor weight, vt_tensor scale, vt_tensor bias, vt_tensor add, bool gelu);
+char* vt_pack_(vt_tensor weight);
+vt_result vt_quantise_(vt_tensor weight); // returns the scales
+void vt_quantise_rows(const uint16_t* x, int64_t rows, int64_t width, uint8_t* q, float* scale);
+void vt_finish_rows(const float* sum, const float* scale, const uint16_t* bias, const uint16_t* add, int64_t rows,
+                    int64_t width, bool gelu, uint16_t* out);
 
 // Groups of processes: dist.cpp. Calls block, at most for the timeout.
 typedef void* vt_group;
