@@ -24,11 +24,11 @@ build: setup ## all five programs into bin/
 	$(GO) build -o bin/ $(foreach s,$(CGO),./$(s)/cmd/$(s)) ./deploy/cmd/videosim
 
 bench: setup ## speed of the index, the gateway and the models, each beside what it is compared with
-	$(GO) test -run '^$$' -bench . -skip AgainstPython ./shared/vecdb ./gateway ./shared/model ./shared/torch
+	$(GO) test -run '^$$' -bench . -skip 'AgainstPython|Precisions' ./shared/vecdb ./gateway ./shared/model ./shared/torch
 
-bench-embed: setup ## full-size embeddings a second, in turns with plain Python PyTorch; needs 6 GB of memory
+bench-embed: setup ## full-size embeddings a second, in turns with plain Python PyTorch, and the cosines of each precision; needs 10 GB of memory
 	deploy/setup.sh python
-	VIDEOSIM_BENCH_BF16=1 $(GO) test -run '^$$' -bench AgainstPython -benchtime 1x -timeout 30m -v ./shared/model
+	$(GO) test -run '^$$' -bench 'AgainstPython|Precisions' -benchtime 1x -timeout 30m -v ./shared/model
 
 soak: setup ## 100,000 spoiled requests to the gateway; Milvus killed again and again; the trainer's memory with 10,000 and 100,000 videos
 	VIDEOSIM_SOAK=100000 $(GO) test -count=1 -timeout 30m -run TestSoak ./gateway

@@ -29,14 +29,15 @@ const (
 	serverBatch  = 16 // half the embedder's default: more turns in the time
 	threads      = 2
 	benchSeconds = 240 // no round begins later
-	benchRounds  = 4
+	benchRounds  = 6
 )
 
-// BenchmarkAgainstPython embeds videos of real lengths at full size, in turns
-// with testdata/reference.py on the same cores, and prints how the two compare.
-// A round is one batch of serverBatch videos here and the same videos there.
+// BenchmarkAgainstPython embeds videos of real lengths at full size, in every
+// precision of this CPU, in turns with testdata/reference.py on the same cores,
+// and prints how they compare. A round is one batch of serverBatch videos here
+// and the same videos there, in batches of pythonBatch.
 //
-// `make bench-embed` runs it, with a comparison in bf16 at the end.
+// `make bench-embed` runs it.
 func BenchmarkAgainstPython(b *testing.B) {
 	if _, err := os.Stat(python); err != nil {
 		b.Fatalf("%v: deploy/setup.sh python makes it", err)
@@ -45,10 +46,12 @@ func BenchmarkAgainstPython(b *testing.B) {
 	dir := benchBundle(b, cfg)
 	p := startPython(b)
 	p.ask("load", []any{filepath.Join(dir, "late.safetensors"), filepath.Join(dir, "early.safetensors"), cfg, threads})
-	ours := openServed(b, dir, "fp32")
-	defer ours.close()
-
-	r := &comparison{b: b, cfg: cfg, p: p, ours: ours, dir: b.TempDir()}
+	r := &comparison{b: b, cfg: cfg, p: p, dir: b.TempDir(), python: map[string][]float64{}, peaks: map[string][]float64{}}
+	for _, precision := range nativePrecisions() {
+		side := &side{served: openServed(b, dir, precision), precision: precision}
+		defer side.close()
+		r.sides = append(r.sides, side)
+	}
 	r.videos = realVideos(b, cfg, serverBatch, 1)
 	r.agree()
 	start := time.Now()
@@ -58,9 +61,22 @@ func BenchmarkAgainstPython(b *testing.B) {
 		}
 	}
 	r.report()
-	if os.Getenv("VIDEOSIM_BENCH_BF16") != "" {
-		r.bf16()
+}
+
+// nativePrecisions are those that the CPU has instructions for.
+func nativePrecisions() []string {
+	list := []string{"fp32"}
+	if e, err := torch.Start(torch.EngineConfig{Precision: "auto"}); err == nil {
+		if e.DType() == torch.BFloat16 {
+			list = append(list, "bf16")
+		}
+		e.Close()
 	}
+	if e, err := torch.Start(torch.EngineConfig{Precision: "int8"}); err == nil {
+		e.Close()
+		list = append(list, "int8")
+	}
+	return list
 }
 
 // comparison is a running benchmark.
@@ -68,75 +84,143 @@ type comparison struct {
 	b      *testing.B
 	cfg    Config
 	p      *pythonBench
-	ours   served
+	sides  []*side
 	dir    string
 	videos []video.Video
 
-	ratios, cpuRatios, shares, rates, pythonRates []float64
-	useful, padded                                float64
+	python, peaks  map[string][]float64 // by dtype: videos/s of Python, GFLOP/s of a product
+	useful, padded float64
 }
+
+// side is this project in one precision.
+type side struct {
+	served
+	precision string
+	rates     []float64 // videos/s, a round each
+}
+
+// dtypes are Python's names of the precisions that it can compute in.
+var dtypes = map[string]string{"fp32": "float32", "bf16": "bfloat16"}
 
 // agree checks that both sides compute the same embeddings before any is timed,
-// and warms both up.
+// and warms all up.
 func (c *comparison) agree() {
 	few := c.videos[:pythonBatch]
-	got, _ := c.ours.embed(c.b, c.collate(few, true))
-	a := c.p.embed(c.store(few), "float32")
-	worst := worstCosine(got, a.halves())
-	if !(worst >= 0.9999) {
-		c.b.Fatalf("the two sides differ: cosine %.6f, want 0.9999", worst)
+	want := c.p.embed(c.store(few), "float32").halves()
+	for _, s := range c.sides {
+		got, _ := s.embed(c.b, c.collate(few, true))
+		s.embed(c.b, c.collate(c.videos, true))
+		least := map[string]float64{"fp32": 0.99999, "bf16": 0.999, "int8": 0.99}[s.precision]
+		worst := worstCosine(got, want)
+		if !(worst >= least) {
+			c.b.Fatalf("%s differs from Python's fp32: cosine %.6f, want %v", s.precision, worst, least)
+		}
+		c.b.Logf("%s agrees with Python's fp32: cosine %.6f at the worst of %d videos", s.precision, worst, len(few))
 	}
-	c.b.Logf("both sides agree: cosine %.7f at the worst of %d videos", worst, len(few))
 }
 
-// round times both sides once on the same videos.
+// round times every side once on the same videos.
 func (c *comparison) round() {
 	batch := c.collate(c.videos, true)
 	c.useful, c.padded = gflop(c.cfg, batch)
-	_, ours := c.ours.embed(c.b, batch)
-	theirs := usage{}
-	for part := range slices.Chunk(c.videos, pythonBatch) {
-		a := c.p.embed(c.store(part), "float32")
-		theirs.wall += a.Seconds
-		theirs.cpu += a.CPU
-	}
-	peak := c.p.ask("peak", []any{2048, 1536, 3072, "float32"}).GFLOPs
 	n := float64(len(c.videos))
-	c.ratios = append(c.ratios, theirs.wall/ours.wall)
-	c.cpuRatios = append(c.cpuRatios, theirs.cpu/ours.cpu)
-	c.shares = append(c.shares, c.useful/ours.wall/peak)
-	c.rates = append(c.rates, n/ours.wall)
-	c.pythonRates = append(c.pythonRates, n/theirs.wall)
-	c.b.Logf("videos/s %.2f, python %.2f; CPU seconds %.1f, python %.1f; %.0f useful GFLOP/s, product %.0f",
-		n/ours.wall, n/theirs.wall, ours.cpu, theirs.cpu, c.useful/ours.wall, peak)
+	line := ""
+	for _, s := range c.sides {
+		_, ours := s.embed(c.b, batch)
+		s.rates = append(s.rates, n/ours.wall)
+		line += fmt.Sprintf("%s %.2f, ", s.precision, n/ours.wall)
+		dtype, ok := dtypes[s.precision]
+		if !ok {
+			continue
+		}
+		theirs := 0.0
+		for part := range slices.Chunk(c.videos, pythonBatch) {
+			theirs += c.p.embed(c.store(part), dtype).Seconds
+		}
+		peak := c.p.ask("peak", []any{2048, 1536, 3072, dtype}).GFLOPs
+		c.python[dtype] = append(c.python[dtype], n/theirs)
+		c.peaks[dtype] = append(c.peaks[dtype], peak)
+		line += fmt.Sprintf("python %.2f, product peak %.0f GFLOP/s; ", n/theirs, peak)
+	}
+	c.b.Logf("videos/s: %s%.0f useful GFLOP a batch", line, c.useful)
 }
 
+// report prints, for each precision, the median rate, the median of the rounds'
+// ratios to Python in fp32 and in bf16, and the share of the product's peak that
+// the useful arithmetic reaches.
 func (c *comparison) report() {
 	n := float64(len(c.videos))
 	c.b.ReportMetric(0, "ns/op")
-	c.b.ReportMetric(median(c.rates), "videos/s")
-	c.b.ReportMetric(median(c.pythonRates), "python-videos/s")
-	c.b.ReportMetric(median(c.ratios), "times-python")
-	c.b.ReportMetric(median(c.cpuRatios), "times-python-by-CPU")
-	c.b.ReportMetric(median(c.rates)*c.useful/n, "useful-GFLOP/s")
-	c.b.ReportMetric(median(c.shares), "of-product-peak")
 	c.b.ReportMetric(c.useful/n, "useful-GFLOP/video")
 	c.b.ReportMetric(c.padded/n, "padded-GFLOP/video")
+	for precision, dtype := range dtypes {
+		if rates := c.python[dtype]; rates != nil {
+			c.b.ReportMetric(median(rates), "python-"+precision+"-videos/s")
+		}
+	}
+	for _, s := range c.sides {
+		c.b.ReportMetric(median(s.rates), s.precision+"-videos/s")
+		for precision, dtype := range dtypes {
+			if rates := c.python[dtype]; rates != nil {
+				c.b.ReportMetric(median(ratios(s.rates, rates)), s.precision+"/python-"+precision)
+			}
+		}
+		if peaks := c.peaks[dtypes[s.precision]]; peaks != nil {
+			c.b.ReportMetric(median(ratios(s.rates, peaks))*c.useful/n, s.precision+"-of-product-peak")
+		}
+	}
 }
 
-// bf16 compares with the reference in bf16, once and on few videos: a CPU
-// without bf16 instructions takes long for it.
-func (c *comparison) bf16() {
-	few := c.videos[:pythonBatch]
-	exact, fp32 := c.ours.embed(c.b, c.collate(few, true))
-	ours := openServed(c.b, filepath.Dir(c.ours.weights), "bf16")
-	defer ours.close()
-	got, bf16 := ours.embed(c.b, c.collate(few, true))
-	theirs := c.p.embed(c.store(few), "bfloat16")
-	n := float64(len(few))
-	c.b.Logf("bf16: videos/s %.2f here (fp32 on the same videos %.2f), python %.2f; cosine to fp32 %.5f at worst",
-		n/bf16.wall, n/fp32.wall, n/theirs.Seconds, worstCosine(got, exact))
-	c.b.ReportMetric(theirs.Seconds/fp32.wall, "times-python-bf16")
+// ratios divides round by round: what the machine did to both is left out.
+func ratios(a, b []float64) []float64 {
+	out := make([]float64, len(a))
+	for i := range a {
+		out[i] = a[i] / b[i]
+	}
+	return out
+}
+
+// BenchmarkPrecisions compares the embeddings of 1,000 videos of real lengths,
+// full size, in the lower precisions with those in fp32, and how long they took.
+func BenchmarkPrecisions(b *testing.B) {
+	const videos, batch = 1000, 20
+	cfg := preset(b, "base")
+	dir := benchBundle(b, cfg)
+	var sides []*side
+	for _, precision := range nativePrecisions() {
+		s := &side{served: openServed(b, dir, precision), precision: precision}
+		defer s.close()
+		sides = append(sides, s)
+	}
+	worst, seconds := make([]float64, len(sides)), make([]float64, len(sides))
+	for b.Loop() {
+		for i := range sides {
+			worst[i] = 1
+		}
+		for seed := range uint64(videos / batch) {
+			input, err := collator(b, cfg, true).Collate(realVideos(b, cfg, batch, seed))
+			if err != nil {
+				b.Fatal(err)
+			}
+			var exact Halves
+			for i, s := range sides {
+				h, cost := s.embed(b, input)
+				if i == 0 {
+					exact = h
+				}
+				worst[i] = min(worst[i], worstCosine(h, exact))
+				seconds[i] += cost.wall
+			}
+		}
+	}
+	b.ReportMetric(0, "ns/op")
+	for i, s := range sides {
+		b.ReportMetric(worst[i], s.precision+"-worst-cosine")
+		b.ReportMetric(seconds[0]/seconds[i], s.precision+"-times-fp32")
+		if s.precision == "bf16" && !(worst[i] >= 0.999) {
+			b.Errorf("bf16: cosine %.5f to fp32 at the worst of %d videos, want 0.999", worst[i], videos)
+		}
+	}
 }
 
 func (c *comparison) collate(videos []video.Video, longest bool) *video.Batch {
