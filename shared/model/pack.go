@@ -85,7 +85,7 @@ func packInputs(s *torch.Scope, cfg Config, b *video.Batch, device torch.Device,
 	byFrames := pack(b.FrameCount)
 	in.framesBack = ids(fill(byFrames.back()))
 	in.packCross(ids, cfg, b, first, byFrames)
-	in.packVideo(s, ids, cfg, b, first, byFrames)
+	in.packVideo(ids, cfg, b, first, byFrames)
 	return in
 }
 
@@ -206,7 +206,7 @@ func (p packing) length(i int) int {
 // packVideo prepares the video transformer. Where it attends to padding, one
 // frame of zeros stands for all that a video lacks, as VideoNet.countPadding
 // explains.
-func (in *packedInputs) packVideo(s *torch.Scope, ids func([]int64) torch.Tensor, cfg Config, b *video.Batch, first []int64, byFrames packing) {
+func (in *packedInputs) packVideo(ids func([]int64) torch.Tensor, cfg Config, b *video.Batch, first []int64, byFrames packing) {
 	var rows []int64
 	for _, i := range byFrames.order {
 		rows = append(rows, nn.ClassRow)
@@ -218,10 +218,8 @@ func (in *packedInputs) packVideo(s *torch.Scope, ids func([]int64) torch.Tensor
 	for _, r := range byFrames.runs {
 		run := nn.Run{Videos: r.Videos, Length: 1 + r.Length, Read: 1 + r.Length}
 		if missing := int64(cfg.Frames) - r.Length; cfg.AttendPaddingFrames && missing > 0 {
-			bias := make([]float32, run.Length+1)
-			bias[run.Length] = float32(math.Log(float64(missing)))
 			run.Length++
-			run.Bias = torch.To(s, torch.FromFloat32s(s, bias, 1, 1, 1, run.Length), in.frames.DType(), in.frames.Device())
+			run.Bias = float32(math.Log(float64(missing)))
 		}
 		in.video = append(in.video, run)
 	}

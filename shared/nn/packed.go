@@ -7,8 +7,7 @@ import "videosim/shared/torch"
 // so that whatever treats each position alone does no work in vain. Only
 // attention and means look at the videos.
 //
-// It is for inference: videos of equal length stand together, and each such Run
-// is one call of attention.
+// It is for inference on the CPU: videos of equal length stand together.
 type Packing []Run
 
 // Run is a number of videos of equal length, Videos·Length rows.
@@ -17,8 +16,8 @@ type Run struct {
 	// Read is how many of a video's rows its mean covers: all but a last one
 	// that stands for padding.
 	Read int64
-	// Bias, where there is one, is added to the scores of each key (1,1,1,Length).
-	Bias torch.Tensor
+	// Bias is added to the score of each video's last key.
+	Bias float32
 }
 
 func (r Run) rows() int64 { return r.Videos * r.Length }
@@ -42,17 +41,15 @@ func (p padded) attend(s *torch.Scope, q, k, v torch.Tensor, heads int64, dropou
 	return joinHeads(s, torch.Attention(s, q, k, v, p.mask, dropout))
 }
 
-// attend of a packing takes each run as a batch of its own, a view of the rows.
-func (p Packing) attend(s *torch.Scope, q, k, v torch.Tensor, heads int64, dropout float64) torch.Tensor {
-	parts := make([]torch.Tensor, len(p))
-	start := int64(0)
-	for i, r := range p {
-		view := func(x torch.Tensor) torch.Tensor { return splitHeads(s, p.batch(s, x, start, r), heads) }
-		a := torch.Attention(s, view(q), view(k), view(v), r.Bias, dropout) // (videos,heads,length,H/heads)
-		parts[i] = torch.Reshape(s, joinHeads(s, a), r.rows(), -1)
-		start += r.rows()
+func (p Packing) attend(s *torch.Scope, q, k, v torch.Tensor, heads int64, _ float64) torch.Tensor {
+	var lengths []int64
+	var bias []float32
+	for _, r := range p {
+		for range r.Videos {
+			lengths, bias = append(lengths, r.Length), append(bias, r.Bias)
+		}
 	}
-	return torch.Cat(s, 0, parts...) // (N,H)
+	return torch.PackedAttention(s, q, k, v, heads, lengths, bias) // (N,H)
 }
 
 // batch is one run of x (N,H), which begins at a row: (videos,length,H).

@@ -142,3 +142,41 @@ func TestQuantisedKeepsWhatIsNotFinite(t *testing.T) {
 		return nil
 	})
 }
+
+// Attention without padding against the library's, sequence by sequence: lengths
+// around the sizes of the kernel's tiles, widths of both presets, all in columns
+// of one wide tensor, as the video transformer keeps them.
+func TestPackedAttention(t *testing.T) {
+	do(t, start(t), func(s *Scope) error {
+		for _, dtype := range []DType{Float32, BFloat16} {
+			for _, width := range []int64{16, 64, 96, 256} {
+				lengths, bias := []int64{1, 2, 4, 5, 31, 32, 33, 64, 65}, []float32{0, 0, 0, 3, 0, 1.5, 0, 0, 2}
+				const heads = 3
+				n := int64(0)
+				for _, l := range lengths {
+					n += l
+				}
+				wide := randomRows(s, dtype, int(n), int(3*heads*width))
+				part := func(i int64) Tensor { return Narrow(s, wide, 1, i*heads*width, heads*width) }
+				got := AsType(s, PackedAttention(s, part(0), part(1), part(2), heads, lengths, bias), Float32)
+				gate := map[DType]float64{Float32: 2e-6, BFloat16: 0.01}[dtype]
+				from := int64(0)
+				for i, l := range lengths {
+					head := func(x Tensor) Tensor {
+						x = Reshape(s, Narrow(s, AsType(s, x, Float32), 0, from, l), 1, l, heads, width)
+						return Transpose(s, x, 1, 2)
+					}
+					last := make([]float32, l)
+					last[l-1] = bias[i]
+					want := Attention(s, head(part(0)), head(part(1)), head(part(2)), FromFloat32s(s, last, 1, 1, 1, l), 0)
+					want = Reshape(s, Transpose(s, want, 1, 2), l, heads*width)
+					if d := distance(Narrow(s, got, 0, from, l).Float32s(), want.Float32s()); !(d <= gate) {
+						t.Errorf("%v, width %d, length %d: differs by %.3g, want at most %g", dtype, width, l, d, gate)
+					}
+					from += l
+				}
+			}
+		}
+		return nil
+	})
+}

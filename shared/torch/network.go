@@ -3,6 +3,8 @@ package torch
 // #include "shim.h"
 import "C"
 
+import "unsafe"
+
 // MatMul multiplies matrices; leading dimensions broadcast.
 func MatMul(s *Scope, a, b Tensor) Tensor { return s.take("matmul", C.vt_matmul(a.c(), b.c())) }
 
@@ -51,4 +53,13 @@ func BatchNorm(s *Scope, x, weight, bias Tensor, st BatchStats) Tensor {
 // dropout applies to the probabilities; pass 0 outside training.
 func Attention(s *Scope, q, k, v, mask Tensor, dropout float64) Tensor {
 	return s.take("attention", C.vt_attention(q.c(), k.c(), v.c(), mask.optional(), C.double(dropout)))
+}
+
+// PackedAttention is Attention over sequences that stand one after another,
+// without padding, in the rows of q, k and v (N, heads·width): lengths are their
+// numbers of rows, bias what is added to the score of each one's last key. On the
+// CPU, without gradients. What a row attends to does not depend on other sequences.
+func PackedAttention(s *Scope, q, k, v Tensor, heads int64, lengths []int64, bias []float32) Tensor {
+	return s.take("packed attention", C.vt_attention_packed(q.c(), k.c(), v.c(), C.int64_t(heads),
+		(*C.int64_t)(unsafe.SliceData(lengths)), (*C.float)(unsafe.SliceData(bias)), C.size_t(len(lengths))))
 }

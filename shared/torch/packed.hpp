@@ -1,6 +1,7 @@
-// Linear layers with weights in the form in which oneDNN multiplies fastest.
-// The operations are libtorch's own, reached by name because no public header
-// declares them. core.cpp includes this file.
+// What only serving needs: attention without padding, and linear layers with
+// weights in the form in which oneDNN multiplies fastest. Their operations are
+// libtorch's own, reached by name because no public header declares them.
+// core.cpp includes this file.
 #pragma once
 
 #include "shim.hpp"
@@ -9,7 +10,10 @@
 #include <ATen/core/List.h>
 #include <ATen/core/dispatch/Dispatcher.h>
 
+#include <algorithm>
+#include <cmath>
 #include <string_view>
+#include <vector>
 
 namespace vt {
 
@@ -87,9 +91,54 @@ inline at::Tensor quantised_linear(const at::Tensor& x, const at::Tensor& weight
   return out;
 }
 
+// packed_attention attends in each sequence of rows apart. q, k and v may be
+// columns of a wider tensor, of equal strides. The work is shared out by head
+// first, so that each thread gets sequences of all lengths.
+inline at::Tensor packed_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, int64_t heads,
+                                   const int64_t* lengths, const float* bias, int64_t sequences) {
+  std::vector<int64_t> start(sequences + 1, 0);
+  int64_t longest = 0;
+  for (int64_t i = 0; i < sequences; i++) {
+    start[i + 1] = start[i] + lengths[i];
+    longest = std::max(longest, lengths[i]);
+  }
+  const bool half = q.scalar_type() == at::kBFloat16;
+  for (const at::Tensor& t : {q, k, v}) {
+    TORCH_CHECK(t.is_cpu() && t.dim() == 2 && t.stride(1) == 1 && t.stride(0) == q.stride(0) &&
+                    t.sizes() == q.sizes() && t.scalar_type() == q.scalar_type() &&
+                    (half || q.scalar_type() == at::kFloat),
+                "expected rows of float32 or bfloat16 like ", q.sizes(), ", found ", t.toString(), " of shape ", t.sizes());
+  }
+  TORCH_CHECK(start[sequences] == q.size(0) && q.size(1) % heads == 0, "sequences of ", start[sequences],
+              " rows in all and ", heads, " heads do not fit ", q.sizes());
+  at::Tensor out = at::empty(q.sizes(), q.options());
+  const int64_t width = q.size(1) / heads;
+  at::parallel_for(0, heads * sequences, 1, [&](int64_t from, int64_t to) {
+    std::vector<float> scratch(vt_attention_scratch(longest, width));
+    for (int64_t task = from; task < to; task++) {
+      const int64_t i = task % sequences, column = task / sequences * width;
+      auto at = [&](const at::Tensor& t) {
+        return static_cast<char*>(t.data_ptr()) + (start[i] * t.stride(0) + column) * t.element_size();
+      };
+      vt_attention_job job{at(q), at(k), at(v), at(out), lengths[i], width, q.stride(0), out.stride(0),
+                           1 / std::sqrt(static_cast<float>(width)), bias[i], half};
+      vt_attention_run(&job, scratch.data());
+    }
+  });
+  return out;
+}
+
 } // namespace vt
 
 extern "C" {
+
+vt_result vt_attention_packed(vt_tensor q, vt_tensor k, vt_tensor v, int64_t heads, const int64_t* lengths,
+                              const float* bias, size_t sequences) {
+  return vt::make([&] {
+    return vt::packed_attention(vt::ref(q), vt::ref(k), vt::ref(v), heads, lengths, bias,
+                                static_cast<int64_t>(sequences));
+  });
+}
 
 char* vt_pack_(vt_tensor weight) {
   return vt::guard([&] {

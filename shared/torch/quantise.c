@@ -5,31 +5,7 @@
 #endif
 
 #include "shim.h"
-
-#include <math.h>
-#include <string.h>
-
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
-#define VECTORS __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
-#else
-#define VECTORS
-#endif
-
-// bfloat16 is the upper half of a float32.
-static inline __attribute__((always_inline)) float widen(uint16_t h) {
-  uint32_t bits = (uint32_t)h << 16;
-  float f;
-  memcpy(&f, &bits, 4);
-  return f;
-}
-
-// narrow rounds to nearest, ties to even. NaN stays NaN.
-static inline __attribute__((always_inline)) uint16_t narrow(float f) {
-  uint32_t bits;
-  memcpy(&bits, &f, 4);
-  uint32_t rounded = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
-  return f == f ? (uint16_t)rounded : 0x7fc0;
-}
+#include "vectors.h"
 
 VECTORS void vt_quantise_rows(const uint16_t* restrict x, int64_t rows, int64_t width, uint8_t* restrict q,
                               float* restrict scale) {
@@ -52,7 +28,7 @@ VECTORS void vt_quantise_rows(const uint16_t* restrict x, int64_t rows, int64_t 
 
 // erf by W. J. Cody-like rational approximation (Eigen's coefficients for
 // float32: error below 4 units in the last place on [-4, 4], beyond which erf is ±1).
-static inline __attribute__((always_inline)) float erf32(float v) {
+INLINE float erf32(float v) {
   float x = v < -4 ? -4 : v > 4 ? 4 : v;
   float s = x * x;
   float p = -2.72614225801306e-10f;

@@ -142,6 +142,21 @@ vt_result vt_batch_norm(vt_tensor x, vt_tensor weight, vt_tensor bias, vt_tensor
                         vt_tensor variance, bool training, double momentum, double eps);
 vt_result vt_attention(vt_tensor q, vt_tensor k, vt_tensor v, vt_tensor mask, double dropout);
 
+// Attention of sequences without padding: packed.hpp, attention.c. One job is one
+// head of one sequence. Strides are in elements; half says bfloat16, not float32.
+typedef struct {
+  const void *q, *k, *v;
+  void* out;
+  int64_t length, width, stride, out_stride;
+  float scale; // of the scores
+  float bias;  // added to the last key's
+  bool half;
+} vt_attention_job;
+vt_result vt_attention_packed(vt_tensor q, vt_tensor k, vt_tensor v, int64_t heads, const int64_t* lengths,
+                              const float* bias, size_t sequences);
+size_t vt_attention_scratch(int64_t length, int64_t width); // floats
+void vt_attention_run(const vt_attention_job* job, float* scratch);
+
 // Linear layers: packed.hpp, quantise.c. scale belongs to a weight that
 // vt_quantise_ has replaced; scale, bias and add are optional.
 vt_result vt_linear(vt_tensor x, vt_tensor weight, vt_tensor scale, vt_tensor bias, vt_tensor add, bool gelu);
