@@ -34,12 +34,21 @@ const (
 	besideSlice   = 500 * time.Millisecond // one door's turn
 	besideTurns   = 20
 	besidePairs   = 20_000
+	besideCalls   = 1_500 // of each door, one at a time
+	besideRate    = 0.5   // of what one client gets from Milvus alone, asked for at fixed times
+	besidePaced   = 1_500 // calls of each door at that rate
 )
 
 // BenchmarkBesideMilvus asks Milvus for the ten nearest by three doors in
 // turns: the SDK's Search with the gateway's parameters, the gateway by vector,
 // and the gateway by id. The gateway's client stands in this process too and
 // is counted. make bench-gateway runs it.
+//
+// Three loads, because they answer different questions: eight clients, each
+// asking again at once, tell how many queries a second there are (Milvus then
+// fills every core, so a tail is mostly waiting for one); one client, and
+// calls at fixed times at half the rate that one client gets, tell what the
+// gateway adds to a call.
 func BenchmarkBesideMilvus(b *testing.B) {
 	m, vectors := milvusOf(b)
 	url := besideServer(b, m)
@@ -66,17 +75,92 @@ func BenchmarkBesideMilvus(b *testing.B) {
 		}
 	}
 	b.ReportMetric(0, "ns/op") // says nothing of turns
-	alone := doors[0]
-	for _, d := range append(doors, cold) {
-		p50, p99 := percentile(d.took, 50), percentile(d.took, 99)
-		b.Logf("%-8s %6d queries %8.1f /s (%.2f of bare) p50 %.2f ms (%+.2f) p99 %.2f ms (%+.2f)", d.name, len(d.took), d.rate(), d.rate()/alone.rate(),
-			milliseconds(p50), milliseconds(p50-percentile(alone.took, 50)), milliseconds(p99), milliseconds(p99-percentile(alone.took, 99)))
-		if d != alone {
-			b.Logf("%-8s besides Milvus's search: p50 %.2f ms, p90 %.2f ms, p99 %.2f ms", "", milliseconds(percentile(d.own, 50)), milliseconds(percentile(d.own, 90)), milliseconds(percentile(d.own, 99)))
-		}
+	printLoad(b, fmt.Sprintf("%d clients", besideClients), append(doors, cold))
+	for _, d := range doors {
 		b.ReportMetric(d.rate(), d.name+"-queries/s")
 	}
+	single := again(doors)
+	oneByOne(b, single)
+	printLoad(b, "1 client", single)
+	b.ReportMetric(milliseconds(percentile(single[2].own, 99)), "id-own-p99-ms")
+	paced := again(doors)
+	rate := besideRate / single[0].mean().Seconds()
+	atFixedTimes(b, paced, rate)
+	printLoad(b, fmt.Sprintf("%.0f calls/s", rate), paced)
+	b.ReportMetric(milliseconds(percentile(paced[2].own, 99)), "id-own-p99-half-load-ms")
 	b.ReportMetric(pairsRate(b, url), "pairs/s")
+}
+
+// again are the same doors with nothing asked yet.
+func again(doors []*asker) []*asker {
+	fresh := make([]*asker, len(doors))
+	for i, d := range doors {
+		fresh[i] = &asker{name: d.name, ask: d.ask}
+	}
+	return fresh
+}
+
+// printLoad prints what each door took under a load, beside the first.
+func printLoad(b *testing.B, load string, doors []*asker) {
+	b.Helper()
+	alone := doors[0]
+	for _, d := range doors {
+		p50, p99 := percentile(d.took, 50), percentile(d.took, 99)
+		line := fmt.Sprintf("%-12s %-8s %6d queries p50 %.2f ms (%+.2f) p99 %.2f ms (%+.2f)", load, d.name, len(d.took),
+			milliseconds(p50), milliseconds(p50-percentile(alone.took, 50)), milliseconds(p99), milliseconds(p99-percentile(alone.took, 99)))
+		if d.spent > 0 {
+			line += fmt.Sprintf(" %.1f /s (%.2f of bare)", d.rate(), d.rate()/alone.rate())
+		}
+		if d != alone {
+			line += fmt.Sprintf("; besides Milvus's search: p50 %.2f ms, p90 %.2f ms, p99 %.2f ms",
+				milliseconds(percentile(d.own, 50)), milliseconds(percentile(d.own, 90)), milliseconds(percentile(d.own, 99)))
+		}
+		b.Log(line)
+	}
+}
+
+// oneByOne asks about the same video by each door, one call at a time.
+func oneByOne(b *testing.B, doors []*asker) {
+	b.Helper()
+	rng := rand.New(rand.NewPCG(3, 3))
+	for range besideCalls {
+		video := rng.IntN(besideAsked)
+		for _, d := range doors {
+			start := time.Now()
+			milvus, err := d.ask(video)
+			if err != nil {
+				b.Fatalf("%s: %v", d.name, err)
+			}
+			d.add(time.Since(start), milvus)
+		}
+	}
+}
+
+// atFixedTimes asks by the doors in turns at a fixed rate, whether or not
+// earlier calls have been answered; a call's time runs from when it was due.
+func atFixedTimes(b *testing.B, doors []*asker, rate float64) {
+	b.Helper()
+	rng := rand.New(rand.NewPCG(4, 4))
+	var calls sync.WaitGroup
+	var mu sync.Mutex
+	start := time.Now()
+	for n := range besidePaced * len(doors) {
+		d, video := doors[n%len(doors)], rng.IntN(besideAsked)
+		due := start.Add(time.Duration(float64(n) / rate * float64(time.Second)))
+		time.Sleep(time.Until(due))
+		calls.Go(func() {
+			asked := time.Now()
+			milvus, err := d.ask(video)
+			if err != nil {
+				b.Errorf("%s: %v", d.name, err)
+				return
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			d.add(time.Since(due), milvus+asked.Sub(due)) // waking up late is no door's cost
+		})
+	}
+	calls.Wait()
 }
 
 func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
@@ -257,6 +341,11 @@ type asker struct {
 	spent time.Duration
 }
 
+// add notes one call: what it took, and what of that Milvus took.
+func (d *asker) add(took, milvus time.Duration) {
+	d.took, d.own = append(d.took, took), append(d.own, took-milvus)
+}
+
 // turn lets all clients ask for one slice of time.
 func (d *asker) turn(b *testing.B) {
 	b.Helper()
@@ -301,6 +390,14 @@ func (d *asker) with(b *testing.B, next func(*rand.Rand) (int, bool)) {
 	}
 	clients.Wait()
 	d.spent += time.Since(start)
+}
+
+func (d *asker) mean() time.Duration {
+	var sum time.Duration
+	for _, t := range d.took {
+		sum += t
+	}
+	return sum / time.Duration(len(d.took))
 }
 
 func (d *asker) rate() float64 { return float64(len(d.took)) / d.spent.Seconds() }
