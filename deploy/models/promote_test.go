@@ -177,7 +177,7 @@ func testGates(t *testing.T, r *rig, old, fresh *model, index *vecdb.Milvus, cou
 			c.Fingerprint, c.Check, c.Labels, c.WithoutLabels = fresh.fingerprint, true, labels, labels == ""
 		})
 	}
-	if out, err := check(fresh.labels(count)); err != nil || strings.Count(out, "ok ") != 5 {
+	if out, err := check(fresh.labels(count)); err != nil || strings.Count(out, "ok ") != 6 {
 		t.Errorf("all gates hold, but: %v\n%s", err, out)
 	}
 	out, err := check(old.labels(count))
