@@ -34,7 +34,9 @@ func TestHugeHeaders(t *testing.T) {
 	address := serveRig(t, newRig(t))
 	for name, line := range map[string]string{"one line": "X-Huge: " + strings.Repeat("x", 1<<20), "many lines": strings.Repeat("X-Many: yyyyyyyyyyyyyyyyyyyyyyyy\r\n", 1<<15)} {
 		conn := dial(t, address)
-		go func() { _, _ = io.WriteString(conn, "GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n"+line+"\r\n\r\n") }() // cut off in the middle
+		go func() {
+			_, _ = io.WriteString(conn, "GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n"+line+"\r\n\r\n")
+		}() // cut off in the middle
 		res, err := http.ReadResponse(bufio.NewReader(conn), nil)
 		if err != nil || res.StatusCode != http.StatusRequestHeaderFieldsTooLarge {
 			t.Errorf("%s: %v (%v), want 431", name, res, err)
