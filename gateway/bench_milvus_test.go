@@ -1,11 +1,13 @@
 package gateway
 
 import (
+	"bufio"
 	"context"
 	"fmt"
 	"io"
 	"log/slog"
 	"math/rand/v2"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -34,26 +36,37 @@ const (
 	besideSlice   = 500 * time.Millisecond // one door's turn
 	besideTurns   = 20
 	besidePairs   = 20_000
+	besideCalls   = 1_500 // of each door, one at a time
+	besideRate    = 0.5   // of what one client gets from Milvus alone, asked for at fixed times
+	besidePaced   = 1_500 // calls of each door at that rate
+	besideHeld    = 100 * time.Millisecond
 )
 
 // BenchmarkBesideMilvus asks Milvus for the ten nearest by three doors in
 // turns: the SDK's Search with the gateway's parameters, the gateway by vector,
-// and the gateway by id. The gateway's client stands in this process too and
+// and the gateway by id. The gateway's caller stands in this process too and
 // is counted. make bench-gateway runs it.
+//
+// Three loads, because they answer different questions: eight clients, each
+// asking again at once, tell how many queries a second there are (Milvus then
+// fills every core, so a tail is mostly waiting for one); one client, and
+// calls at fixed times at half the rate that one client gets, tell what the
+// gateway adds to a call. Milvus itself stops for half a second or more once in
+// a while; the calls that it holds for besideHeld or longer come back all at
+// once, so they are counted, and left out of what calls took besides.
 func BenchmarkBesideMilvus(b *testing.B) {
 	m, vectors := milvusOf(b)
 	url := besideServer(b, m)
 	bare := bareSearch(b, m, vectors)
-	http.DefaultTransport.(*http.Transport).MaxIdleConnsPerHost = besideClients
-	bodies := make([]string, besideAsked)
-	for i := range bodies {
-		bodies[i] = asJSON(b, map[string]any{"positive": []any{map[string]any{"embedding": vectors[i]}}, "k": 10})
+	caller := newCaller(b, strings.TrimPrefix(url, "http://"))
+	asked := make([]string, besideAsked)
+	for i := range asked {
+		body := asJSON(b, map[string]any{"positive": []any{map[string]any{"embedding": vectors[i]}}, "k": 10})
+		asked[i] = fmt.Sprintf("POST /v1/similar HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
 	}
-	byVector := func(i int) (time.Duration, error) {
-		return fetched(http.Post(url+"/v1/similar", "application/json", strings.NewReader(bodies[i])))
-	}
+	byVector := func(i int) (time.Duration, error) { return caller.ask(asked[i]) }
 	byID := func(i int) (time.Duration, error) {
-		return fetched(http.Get(fmt.Sprintf("%s/v1/videos/v%d/similar?k=10", url, i)))
+		return caller.ask(fmt.Sprintf("GET /v1/videos/v%d/similar?k=10 HTTP/1.1\r\nHost: localhost\r\n\r\n", i))
 	}
 	cold := &asker{name: "id-cold", ask: byID}
 	cold.each(b) // the gateway knows all asked vectors from here on
@@ -66,17 +79,92 @@ func BenchmarkBesideMilvus(b *testing.B) {
 		}
 	}
 	b.ReportMetric(0, "ns/op") // says nothing of turns
-	alone := doors[0]
-	for _, d := range append(doors, cold) {
-		p50, p99 := percentile(d.took, 50), percentile(d.took, 99)
-		b.Logf("%-8s %6d queries %8.1f /s (%.2f of bare) p50 %.2f ms (%+.2f) p99 %.2f ms (%+.2f)", d.name, len(d.took), d.rate(), d.rate()/alone.rate(),
-			milliseconds(p50), milliseconds(p50-percentile(alone.took, 50)), milliseconds(p99), milliseconds(p99-percentile(alone.took, 99)))
-		if d != alone {
-			b.Logf("%-8s besides Milvus's search: p50 %.2f ms, p90 %.2f ms, p99 %.2f ms", "", milliseconds(percentile(d.own, 50)), milliseconds(percentile(d.own, 90)), milliseconds(percentile(d.own, 99)))
-		}
+	printLoad(b, fmt.Sprintf("%d clients", besideClients), append(doors, cold))
+	for _, d := range doors {
 		b.ReportMetric(d.rate(), d.name+"-queries/s")
 	}
+	single := again(doors)
+	oneByOne(b, single)
+	printLoad(b, "1 client", single)
+	b.ReportMetric(milliseconds(percentile(single[2].own, 99)), "id-own-p99-ms")
+	paced := again(doors)
+	rate := besideRate / single[0].mean().Seconds()
+	atFixedTimes(b, paced, rate)
+	printLoad(b, fmt.Sprintf("%.0f calls/s", rate), paced)
+	b.ReportMetric(milliseconds(percentile(paced[2].own, 99)), "id-own-p99-half-load-ms")
 	b.ReportMetric(pairsRate(b, url), "pairs/s")
+}
+
+// again are the same doors with nothing asked yet.
+func again(doors []*asker) []*asker {
+	fresh := make([]*asker, len(doors))
+	for i, d := range doors {
+		fresh[i] = &asker{name: d.name, ask: d.ask}
+	}
+	return fresh
+}
+
+// printLoad prints what each door took under a load, beside the first.
+func printLoad(b *testing.B, load string, doors []*asker) {
+	b.Helper()
+	alone := doors[0]
+	for _, d := range doors {
+		p50, p99 := percentile(d.took, 50), percentile(d.took, 99)
+		line := fmt.Sprintf("%-12s %-8s %6d queries p50 %.2f ms (%+.2f) p99 %.2f ms (%+.2f)", load, d.name, len(d.took),
+			milliseconds(p50), milliseconds(p50-percentile(alone.took, 50)), milliseconds(p99), milliseconds(p99-percentile(alone.took, 99)))
+		if d.spent > 0 {
+			line += fmt.Sprintf(" %.1f /s (%.2f of bare)", d.rate(), d.rate()/alone.rate())
+		}
+		if d != alone {
+			line += fmt.Sprintf("; besides Milvus's search: p50 %.2f ms, p90 %.2f ms, p99 %.2f ms (%d held)",
+				milliseconds(percentile(d.own, 50)), milliseconds(percentile(d.own, 90)), milliseconds(percentile(d.own, 99)), d.held)
+		}
+		b.Log(line)
+	}
+}
+
+// oneByOne asks about the same video by each door, one call at a time.
+func oneByOne(b *testing.B, doors []*asker) {
+	b.Helper()
+	rng := rand.New(rand.NewPCG(3, 3))
+	for range besideCalls {
+		video := rng.IntN(besideAsked)
+		for _, d := range doors {
+			start := time.Now()
+			milvus, err := d.ask(video)
+			if err != nil {
+				b.Fatalf("%s: %v", d.name, err)
+			}
+			d.add(time.Since(start), milvus)
+		}
+	}
+}
+
+// atFixedTimes asks by the doors in turns at a fixed rate, whether or not
+// earlier calls have been answered; a call's time runs from when it was due.
+func atFixedTimes(b *testing.B, doors []*asker, rate float64) {
+	b.Helper()
+	rng := rand.New(rand.NewPCG(4, 4))
+	var calls sync.WaitGroup
+	var mu sync.Mutex
+	start := time.Now()
+	for n := range besidePaced * len(doors) {
+		d, video := doors[n%len(doors)], rng.IntN(besideAsked)
+		due := start.Add(time.Duration(float64(n) / rate * float64(time.Second)))
+		time.Sleep(time.Until(due))
+		calls.Go(func() {
+			asked := time.Now()
+			milvus, err := d.ask(video)
+			if err != nil {
+				b.Errorf("%s: %v", d.name, err)
+				return
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			d.add(time.Since(due), milvus+asked.Sub(due)) // waking up late is no door's cost
+		})
+	}
+	calls.Wait()
 }
 
 func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
@@ -232,18 +320,56 @@ func waitIndexLoaded(b *testing.B, c *client.GrpcClient, collection string) {
 	}
 }
 
-// fetched reads an answer and returns how long Milvus took for it.
-func fetched(res *http.Response, err error) (time.Duration, error) {
+// caller asks by HTTP with little more than the bytes that it takes. Go's own
+// client would pass each call through two goroutines of its own, whose wait
+// for a core is not the gateway's.
+type caller struct {
+	address string
+	idle    chan *connection
+}
+
+type connection struct {
+	net.Conn
+	answers *bufio.Reader
+}
+
+func newCaller(b *testing.B, address string) *caller {
+	c := &caller{address: address, idle: make(chan *connection, 1024)}
+	b.Cleanup(func() {
+		close(c.idle)
+		for conn := range c.idle {
+			_ = conn.Close()
+		}
+	})
+	return c
+}
+
+// ask sends a request and returns how long Milvus took for the answer.
+func (c *caller) ask(request string) (time.Duration, error) {
+	var conn *connection
+	select {
+	case conn = <-c.idle:
+	default:
+		fresh, err := net.Dial("tcp", c.address)
+		if err != nil {
+			return 0, err
+		}
+		conn = &connection{fresh, bufio.NewReader(fresh)}
+	}
+	if _, err := io.WriteString(conn, request); err != nil {
+		return 0, err
+	}
+	res, err := http.ReadResponse(conn.answers, nil)
 	if err != nil {
 		return 0, err
 	}
-	defer res.Body.Close()
 	if _, err := io.Copy(io.Discard, res.Body); err != nil {
 		return 0, err
 	}
 	if res.StatusCode != http.StatusOK {
 		return 0, fmt.Errorf("status %s", res.Status)
 	}
+	c.idle <- conn
 	ns, err := strconv.ParseInt(res.Header.Get(timingHeader), 10, 64)
 	return time.Duration(ns), err
 }
@@ -253,8 +379,19 @@ type asker struct {
 	name  string
 	ask   func(i int) (milvus time.Duration, err error)
 	took  []time.Duration
-	own   []time.Duration // took less what Milvus took
+	own   []time.Duration // took less what Milvus took, but for the calls that it held
+	held  int
 	spent time.Duration
+}
+
+// add notes one call: what it took, and what of that Milvus took.
+func (d *asker) add(took, milvus time.Duration) {
+	d.took = append(d.took, took)
+	if milvus >= besideHeld {
+		d.held++
+		return
+	}
+	d.own = append(d.own, took-milvus)
 }
 
 // turn lets all clients ask for one slice of time.
@@ -283,7 +420,7 @@ func (d *asker) with(b *testing.B, next func(*rand.Rand) (int, bool)) {
 	for c := range besideClients {
 		clients.Go(func() {
 			rng := rand.New(rand.NewPCG(uint64(len(d.took)), uint64(c)))
-			var took, own []time.Duration
+			own := &asker{}
 			for i, more := next(rng); more; i, more = next(rng) {
 				asked := time.Now()
 				milvus, err := d.ask(i)
@@ -291,16 +428,23 @@ func (d *asker) with(b *testing.B, next func(*rand.Rand) (int, bool)) {
 					b.Errorf("%s: %v", d.name, err)
 					return
 				}
-				took = append(took, time.Since(asked))
-				own = append(own, took[len(took)-1]-milvus)
+				own.add(time.Since(asked), milvus)
 			}
 			mu.Lock()
 			defer mu.Unlock()
-			d.took, d.own = append(d.took, took...), append(d.own, own...)
+			d.took, d.own, d.held = append(d.took, own.took...), append(d.own, own.own...), d.held+own.held
 		})
 	}
 	clients.Wait()
 	d.spent += time.Since(start)
+}
+
+func (d *asker) mean() time.Duration {
+	var sum time.Duration
+	for _, t := range d.took {
+		sum += t
+	}
+	return sum / time.Duration(len(d.took))
 }
 
 func (d *asker) rate() float64 { return float64(len(d.took)) / d.spent.Seconds() }

@@ -33,7 +33,7 @@ func (g *gates) say(ok bool, gate, format string, args ...any) {
 }
 
 func (g *gates) check(ctx context.Context) error {
-	for _, gate := range []func(context.Context) error{g.pending, g.rows, g.quality} {
+	for _, gate := range []func(context.Context) error{g.pending, g.indexed, g.rows, g.quality} {
 		if err := gate(ctx); err != nil {
 			return err
 		}
@@ -103,6 +103,24 @@ func (p *promoter) waiting(ctx context.Context, fingerprint string) (uint64, err
 		all += info.Pending + uint64(info.AckPending)
 	}
 	return all, nil
+}
+
+// indexed: every row has its place in the vector index, so that the first
+// queries do not compare a whole catalogue row by row.
+func (g *gates) indexed(ctx context.Context) error {
+	const gate = "index"
+	wait, cancel := context.WithTimeout(ctx, g.cfg.Wait)
+	defer cancel()
+	if err := g.index.Settle(wait); err != nil {
+		g.say(false, gate, "expected one over all rows within %s, found: %v", g.cfg.Wait, err)
+		return ctx.Err()
+	}
+	state, err := g.index.IndexState(ctx)
+	if err != nil {
+		return err
+	}
+	g.say(true, gate, "expected one over all rows, found %s over %d in storage", state.Kind, state.Rows)
+	return nil
 }
 
 // rows: every video has its embedding, every embedding its row, no row is too

@@ -38,7 +38,7 @@ type PromoteConfig struct {
 	Labels        string        `help:"label.tsv of judged pairs: the new model's Spearman on it must not be lower than the promoted one's by more than epsilon." placeholder:"FILE" type:"path"`
 	WithoutLabels bool          `help:"Promote without a comparison on judged pairs."`
 	Epsilon       float64       `help:"Loss of Spearman that is accepted." default:"0.01"`
-	Wait          time.Duration `help:"How long the new collection may take to have seen the newest event." default:"1m"`
+	Wait          time.Duration `help:"How long the new collection may take to have seen the newest event, and as long again for its index to cover every row." default:"1m"`
 	Check         bool          `help:"Only check the gates."`
 	Rollback      bool          `help:"Point the alias back to the model that the last promotion replaced."`
 

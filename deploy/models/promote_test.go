@@ -177,7 +177,7 @@ func testGates(t *testing.T, r *rig, old, fresh *model, index *vecdb.Milvus, cou
 			c.Fingerprint, c.Check, c.Labels, c.WithoutLabels = fresh.fingerprint, true, labels, labels == ""
 		})
 	}
-	if out, err := check(fresh.labels(count)); err != nil || strings.Count(out, "ok ") != 5 {
+	if out, err := check(fresh.labels(count)); err != nil || strings.Count(out, "ok ") != 6 {
 		t.Errorf("all gates hold, but: %v\n%s", err, out)
 	}
 	out, err := check(old.labels(count))
@@ -280,4 +280,35 @@ func TestPromoteConfig(t *testing.T) {
 			t.Errorf("%+v: %q, %v", target, fingerprint, err)
 		}
 	}
+}
+
+// A collection whose index was never built is not promoted: the test server
+// cannot build DiskANN, and calls such an index finished.
+func TestPromoteNeedsAnIndex(t *testing.T) {
+	r := newRig(t)
+	m := r.model("unindexed")
+	cfg := r.milvusConfig()
+	cfg.Index = vecdb.IndexDiskANN
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	index, err := vecdb.OpenMilvus(ctx, cfg, m.fingerprint, dim)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = index.Close() })
+	if err := index.WaitReady(ctx); err != nil {
+		t.Fatal(err)
+	}
+	records := make([]vecdb.Record, 2000) // Milvus indexes no segment of less than 1,024
+	for i := range records {
+		records[i] = vecdb.Record{ID: fmt.Sprint(i), Embedding: m.vector(fmt.Sprint(i)), Sequence: uint64(i + 1)}
+	}
+	if err := index.Upsert(ctx, records); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.bus.EnsureStreams(ctx); err != nil {
+		t.Fatal(err)
+	}
+	out, err := r.promote(func(c *PromoteConfig) { c.Fingerprint, c.Check, c.Wait = m.fingerprint, true, 5*time.Second })
+	wantRefused(t, out, err, "FAILED index", "2000 of 2000 rows", "diskann")
 }

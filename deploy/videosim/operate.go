@@ -12,6 +12,7 @@ import (
 	"videosim/shared/errs"
 	"videosim/shared/event"
 	"videosim/shared/service"
+	"videosim/shared/vecdb"
 	"videosim/shared/video"
 )
 
@@ -109,10 +110,13 @@ func showDead(ctx context.Context, b *bus.Bus, sequence uint64, w io.Writer) err
 type DoctorConfig struct {
 	Bundle string     `help:"Check this bundle, too." placeholder:"DIR" type:"path"`
 	NATS   bus.Config `embed:"" prefix:"nats-"`
+
+	Index vecdb.Config `embed:""`
 }
 
 // Doctor checks what the suite relies on and does not own: the NATS server's
-// version and settings, the streams, and a bundle. It fails where one is wrong.
+// version and settings, the streams, a bundle, and with index milvus the
+// collections there. It fails where one is wrong.
 func Doctor(ctx context.Context, cfg DoctorConfig, env *service.Env) error {
 	wrong := 0
 	say := func(ok bool, name, message string) {
@@ -155,8 +159,33 @@ func Doctor(ctx context.Context, cfg DoctorConfig, env *service.Env) error {
 	if err != nil {
 		say(false, "nats", err.Error())
 	}
+	if cfg.Index.Kind == vecdb.KindMilvus {
+		examineMilvus(ctx, cfg.Index.Milvus, say)
+	}
 	if wrong > 0 {
 		return errs.New(errs.Invalid, "%d of the checks failed", wrong)
 	}
 	return nil
+}
+
+// examineMilvus tells of every collection whether it answers and is indexed.
+func examineMilvus(ctx context.Context, cfg vecdb.MilvusConfig, say func(ok bool, name, message string)) {
+	ctx, cancel := context.WithTimeout(ctx, cfg.ConnectTimeout+cfg.Timeout)
+	defer cancel()
+	version, collections, err := vecdb.ExamineMilvus(ctx, cfg)
+	if err != nil {
+		say(false, "milvus", err.Error())
+		return
+	}
+	say(true, "milvus", fmt.Sprintf("version %s, %d collections", version, len(collections)))
+	for _, c := range collections {
+		text := fmt.Sprintf("%d rows, of the %d in storage %d without their %s index", c.Rows, c.Index.Rows, c.Index.Pending, c.Index.Kind)
+		if c.Promoted {
+			text += "; promoted"
+		}
+		if c.Failure != nil {
+			text = c.Failure.Error()
+		}
+		say(c.Failure == nil, c.Name, text)
+	}
 }

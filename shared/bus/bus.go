@@ -101,6 +101,7 @@ func (b *Bus) dial(ctx context.Context) (*nats.Conn, error) {
 	} else if address == "" {
 		address = nats.DefaultURL
 	}
+	shown := withoutPasswords(address)
 	opts = append(opts, b.watchers()...)
 	opts = append(opts,
 		nats.MaxReconnects(-1),
@@ -122,11 +123,11 @@ func (b *Bus) dial(ctx context.Context) (*nats.Conn, error) {
 		case err == nil:
 			return nc, nil
 		case errors.Is(err, nats.ErrAuthorization), errors.Is(err, nats.ErrAuthExpired), errors.Is(err, nats.ErrAuthRevoked):
-			return nil, errs.New(errs.Unavailable, "connect to NATS at %s: %w: check the token, user, nkey or credentials", address, err)
+			return nil, errs.New(errs.Unavailable, "connect to NATS at %s: %w: check the token, user, nkey or credentials", shown, err)
 		}
 		select {
 		case <-ctx.Done():
-			return nil, errs.New(errs.Unavailable, "connect to NATS at %s: %w (%w)", address, err, ctx.Err())
+			return nil, errs.New(errs.Unavailable, "connect to NATS at %s: %w (%w)", shown, err, ctx.Err())
 		case <-time.After(dialPause):
 		}
 	}

@@ -3,6 +3,7 @@ package bus
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"net/url"
 	"os"
@@ -41,6 +42,10 @@ const defaultConnectTimeout = 30 * time.Second
 func (c Config) Validate() error {
 	for _, address := range strings.Split(c.URL, ",") {
 		if _, err := url.Parse(strings.TrimSpace(address)); err != nil {
+			var parse *url.Error // without the address, which may hold a password
+			if errors.As(err, &parse) {
+				err = parse.Err
+			}
 			return errs.Field("url", "expected addresses such as nats://host:4222: %w", err)
 		}
 	}
@@ -63,6 +68,23 @@ func (c Config) Validate() error {
 		return errs.Field("replicas", "expected 1, 3 or 5, found %d", c.Replicas)
 	}
 	return nil
+}
+
+// withoutPasswords is a list of addresses as an error may show it. A user
+// without a password is a token.
+func withoutPasswords(addresses string) string {
+	all := strings.Split(addresses, ",")
+	for i, address := range all {
+		u, err := url.Parse(strings.TrimSpace(address))
+		if err != nil || u.User == nil {
+			continue
+		}
+		if _, has := u.User.Password(); !has {
+			u.User = url.User("xxxxx")
+		}
+		all[i] = u.Redacted()
+	}
+	return strings.Join(all, ",")
 }
 
 // natsOptions are the client options that c asks for.

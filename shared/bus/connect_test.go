@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/jwt/v2"
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nkeys"
 
@@ -234,5 +235,105 @@ func TestPasswordAndClientCertificate(t *testing.T) {
 			t.Errorf("error %v, expected one that says %q", err, says)
 		}
 		cancel()
+	}
+}
+
+// A password in an address does not get into an error, whatever is wrong.
+func TestPasswordsOfAddressesAreNotShown(t *testing.T) {
+	s, err := bus.StartServer(bus.ServerConfig{StoreDir: t.TempDir(), Port: -1, Token: "right"})
+	must(t, err)
+	t.Cleanup(s.Shutdown)
+	host := strings.TrimPrefix(s.ClientURL(), "nats://")
+	for _, address := range []string{
+		"nats://me:hush@" + host, "nats://hush@" + host, // refused
+		"nats://127.0.0.1:1,nats://me:hush@127.0.0.1:1", "nats://hush@127.0.0.1:1", // nobody there
+		"nats://me:hush@a b", "nats://me:hush@host:port", // no addresses
+	} {
+		_, err := bus.Connect(within(t), bus.Config{URL: address, ConnectTimeout: 300 * time.Millisecond})
+		if err == nil || strings.Contains(err.Error(), "hush") {
+			t.Errorf("%s: error %v, expected one without the password", address, err)
+		}
+	}
+	b, err := bus.Connect(within(t), bus.Config{URL: "nats://right@" + host})
+	must(t, err)
+	b.Close()
+}
+
+// credentials makes an account of an operator, and a user of it in a file as
+// the tool nsc writes it.
+func credentials(t *testing.T, account nkeys.KeyPair, expires time.Time) (file string) {
+	t.Helper()
+	user, err := nkeys.CreateUser()
+	must(t, err)
+	public, err := user.PublicKey()
+	must(t, err)
+	claims := jwt.NewUserClaims(public)
+	claims.Expires = expires.Unix()
+	token, err := claims.Encode(account)
+	must(t, err)
+	seed, err := user.Seed()
+	must(t, err)
+	text, err := jwt.FormatUserConfig(token, seed)
+	must(t, err)
+	file = filepath.Join(t.TempDir(), "user.creds")
+	must(t, os.WriteFile(file, text, 0o600))
+	return file
+}
+
+// TestCredentialsFile logs in at a server that trusts an operator.
+func TestCredentialsFile(t *testing.T) {
+	operator, err := nkeys.CreateOperator()
+	must(t, err)
+	operatorKey, err := operator.PublicKey()
+	must(t, err)
+	account, err := nkeys.CreateAccount()
+	must(t, err)
+	accountKey, err := account.PublicKey()
+	must(t, err)
+	claims := jwt.NewAccountClaims(accountKey)
+	claims.Limits.JetStreamLimits = jwt.JetStreamLimits{DiskStorage: -1, MemoryStorage: -1, Streams: -1, Consumer: -1}
+	token, err := claims.Encode(operator)
+	must(t, err)
+	accounts := &server.MemAccResolver{}
+	must(t, accounts.Store(accountKey, token))
+	system, err := nkeys.CreateAccount()
+	must(t, err)
+	systemKey, err := system.PublicKey()
+	must(t, err)
+	systemToken, err := jwt.NewAccountClaims(systemKey).Encode(operator)
+	must(t, err)
+	must(t, accounts.Store(systemKey, systemToken))
+	ns, err := server.NewServer(&server.Options{
+		Host: "127.0.0.1", Port: -1, NoLog: true, NoSigs: true, JetStream: true, StoreDir: t.TempDir(),
+		TrustedKeys: []string{operatorKey}, AccountResolver: accounts, SystemAccount: systemKey,
+	})
+	must(t, err)
+	ns.Start()
+	t.Cleanup(ns.Shutdown)
+	if !ns.ReadyForConnections(patience) {
+		t.Fatal("server not ready")
+	}
+	good := credentials(t, account, time.Now().Add(time.Hour))
+	b, err := bus.Connect(within(t), bus.Config{URL: ns.ClientURL(), CredsFile: good})
+	must(t, err)
+	t.Cleanup(b.Close)
+	must(t, b.EnsureStreams(within(t)))
+	if seq := publish(t, b, "v", "a title"); seq != 1 {
+		t.Errorf("sequence %d, expected 1", seq)
+	}
+	stranger, err := nkeys.CreateAccount()
+	must(t, err)
+	for name, cfg := range map[string]bus.Config{
+		"none":       {},
+		"of another": {CredsFile: credentials(t, stranger, time.Now().Add(time.Hour))},
+		"expired":    {CredsFile: credentials(t, account, time.Now().Add(-time.Hour))},
+	} {
+		cfg.URL = ns.ClientURL()
+		if _, err := bus.Connect(within(t), cfg); errs.KindOf(err) != errs.Unavailable || err == nil || !strings.Contains(err.Error(), "check the token, user, nkey or credentials") {
+			t.Errorf("credentials %s: error %v, expected a refusal", name, err)
+		}
+	}
+	if _, err := bus.Connect(within(t), bus.Config{URL: ns.ClientURL(), CredsFile: good + "x", ConnectTimeout: time.Second}); err == nil || !strings.Contains(err.Error(), good+"x") {
+		t.Errorf("no file: error %v, expected its name", err)
 	}
 }

@@ -25,7 +25,8 @@ type Milvus struct {
 	collection string
 	dim        int
 	link       *link
-	unready    atomic.Int64 // Unix nanoseconds since when Ready fails; 0 while it succeeds
+	kind       atomic.Pointer[string] // type of the collection's index; the configured one until it is known
+	unready    atomic.Int64           // Unix nanoseconds since when Ready fails; 0 while it succeeds
 }
 
 // Alias is the name under which programs outside the suite find the promoted
@@ -76,6 +77,7 @@ func newMilvus(cfg MilvusConfig, fingerprint string) (*Milvus, error) {
 		return nil, errs.Field("fingerprint", "expected letters and digits, found %q", fingerprint)
 	}
 	m := &Milvus{cfg: cfg, collection: collectionPrefix + fingerprint}
+	m.kind.Store(&m.cfg.Index)
 	m.unready.Store(time.Now().UnixNano())
 	return m, nil
 }
@@ -113,6 +115,11 @@ func (m *Milvus) attach(ctx context.Context, c *client.GrpcClient) error {
 	if err := checkSchema(found.Schema, m.schema()); err != nil {
 		return m.fail("open", err)
 	}
+	if state, err := m.indexState(ctx, c); err == nil {
+		m.kind.Store(&state.Kind)
+	} else {
+		return m.fail("read the index of", err)
+	}
 	return m.load(ctx, c)
 }
 
@@ -134,20 +141,6 @@ func (m *Milvus) create(ctx context.Context, c *client.GrpcClient) error {
 		return checkSchema(found.Schema, m.schema())
 	}
 	return err
-}
-
-// index asks for the vector index. Milvus takes the same request twice; one
-// with other parameters than an existing index is left to the operator.
-func (m *Milvus) index(ctx context.Context, c *client.GrpcClient) error {
-	existing, err := c.DescribeIndex(ctx, m.collection, fieldEmbedding)
-	if err == nil && len(existing) > 0 {
-		return nil
-	}
-	params, err := indexParams(m.cfg.Index)
-	if err != nil {
-		return err
-	}
-	return c.CreateIndex(ctx, m.collection, fieldEmbedding, params, true)
 }
 
 // Ready implements Readier: it returns nil once the collection answers, else

@@ -6,9 +6,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/milvus-io/milvus-proto/go-api/v2/commonpb"
-	"github.com/milvus-io/milvus-sdk-go/v2/client"
-
 	"videosim/shared/errs"
 )
 
@@ -117,35 +114,4 @@ func (m *Milvus) Drop(ctx context.Context, fingerprint string) error {
 		return milvusError("milvus at "+m.cfg.Address+": drop "+name, err)
 	}
 	return nil
-}
-
-// Settle has Milvus write what it holds in memory to storage and waits until
-// its index covers it. Searches are correct before, and faster after; a bulk
-// load ends with it. It takes seconds to minutes: ctx is its only deadline.
-func (m *Milvus) Settle(ctx context.Context) error {
-	c, err := m.link.client()
-	if err != nil {
-		return err
-	}
-	if err := c.Flush(ctx, m.collection, false); err != nil {
-		return m.fail("flush", err)
-	}
-	return m.waitIndexed(ctx, c)
-}
-
-func (m *Milvus) waitIndexed(ctx context.Context, c *client.GrpcClient) error {
-	for {
-		state, err := c.GetIndexState(ctx, m.collection, fieldEmbedding)
-		switch {
-		case err != nil:
-			return m.fail("read the index state of", err)
-		case commonpb.IndexState(state) == commonpb.IndexState_Finished:
-			return nil
-		case commonpb.IndexState(state) == commonpb.IndexState_Failed:
-			return errs.New(errs.Internal, "milvus at %s: the index of %s failed to build; its server's log says why", m.cfg.Address, m.collection)
-		}
-		if err := pause(ctx); err != nil {
-			return m.fail("wait for the index of", err)
-		}
-	}
 }

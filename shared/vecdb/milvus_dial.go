@@ -54,7 +54,7 @@ func dialError(cfg MilvusConfig, err error) error {
 	}
 	hint := "does the server want TLS (milvus-tls-enabled)?"
 	if cfg.TLS.used() {
-		hint = "does the server speak TLS, and did the authority in milvus-tls-ca sign its certificate?"
+		hint = "does the server speak TLS, and did the authority in milvus-tls-ca sign its certificate? Does it ask for ours (milvus-tls-cert)?"
 	}
 	return errs.New(errs.Unavailable, "connect to milvus at %s: no connection within %s; is it running and is the address right? %s (%w)",
 		cfg.Address, cfg.ConnectTimeout, hint, err)

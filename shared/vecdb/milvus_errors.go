@@ -85,3 +85,10 @@ func isMissing(err error) bool {
 	return errors.As(err, &s) &&
 		(s.code == codeCollectionNotFound || s.legacy == commonpb.ErrorCode_CollectionNotExists)
 }
+
+// isIndexMissing reports whether err says that there is no index.
+func isIndexMissing(err error) bool {
+	var s *statusError
+	return errors.As(err, &s) &&
+		(s.code == firstIndexCode || s.legacy == commonpb.ErrorCode_IndexNotExist)
+}

@@ -30,7 +30,7 @@ func (m *Milvus) Search(ctx context.Context, q Query) ([]Hit, error) {
 }
 
 func (m *Milvus) search(ctx context.Context, q *Query, fields []string) ([]Hit, error) {
-	params, err := searchParams(m.cfg.Index, q.K)
+	params, err := searchParams(*m.kind.Load(), q.K)
 	if err != nil {
 		return nil, err
 	}

@@ -98,13 +98,14 @@ func indexParams(kind string) (entity.Index, error) {
 }
 
 // searchParams asks for twice as many candidates as hits: a graph search that
-// keeps only k loses the last of them.
+// keeps only k loses the last of them. Lists hold two rows on average or more,
+// so as many of them as hits are wanted hold enough.
 func searchParams(kind string, k int) (entity.SearchParam, error) {
 	switch kind {
 	case IndexHNSW:
 		return entity.NewIndexHNSWSearchParam(max(hnswMinEf, min(2*k, hnswMaxEf)))
 	case IndexIVFSQ8:
-		return entity.NewIndexIvfSQ8SearchParam(ivfProbes)
+		return entity.NewIndexIvfSQ8SearchParam(max(ivfProbes, min(k, ivfLists)))
 	case IndexDiskANN:
 		return entity.NewIndexDISKANNSearchParam(max(diskSearchList, min(2*k, diskMaxSearchList)))
 	}

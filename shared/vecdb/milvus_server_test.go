@@ -176,3 +176,35 @@ func writePEM(t *testing.T, path, kind string, der []byte) {
 		t.Fatal(err)
 	}
 }
+
+// A server that asks for a client's certificate gets ours, and refuses a
+// client without one.
+func TestMilvusClientCertificate(t *testing.T) {
+	dir := t.TempDir()
+	cert, key := writeCertificate(t, dir)
+	server := startServer(t, map[string]any{
+		"common.security.tlsMode": 2,
+		"tls.serverPemPath":       cert,
+		"tls.serverKeyPath":       key,
+		"tls.caPemPath":           cert,
+	})
+	cfg := DefaultMilvus(server.Address())
+	cfg.TLS = TLSConfig{CA: cert, Cert: cert, Key: key}
+	m := openConfigured(t, cfg, "mutual", 8)
+	fill(t, m, [][]float32{{1, 0, 0, 0, 0, 0, 0, 0}})
+
+	cfg.ConnectTimeout = 2 * time.Second
+	cfg.TLS.Cert, cfg.TLS.Key = "", ""
+	without, err := OpenMilvus(context.Background(), cfg, "mutual", 8)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wait, cancel := context.WithTimeout(context.Background(), 3*time.Second)
+	defer cancel()
+	if err := without.WaitReady(wait); errs.KindOf(err) != errs.Unavailable || err == nil || !strings.Contains(err.Error(), "milvus-tls-cert") {
+		t.Errorf("without a certificate: %v of kind %s, expected unavailable and a word about milvus-tls-cert", err, errs.KindOf(err))
+	}
+	if err := without.Close(); err != nil {
+		t.Error(err)
+	}
+}

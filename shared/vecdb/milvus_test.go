@@ -3,7 +3,6 @@ package vecdb
 import (
 	"context"
 	"fmt"
-	"math/rand/v2"
 	"slices"
 	"strconv"
 	"strings"
@@ -205,25 +204,6 @@ func TestMilvusReopens(t *testing.T) {
 	second := openConfigured(t, first.cfg, strings.TrimPrefix(first.collection, collectionPrefix), 8)
 	if n, err := second.Count(context.Background()); err != nil || n != 1 {
 		t.Errorf("count %d (%v), expected 1", n, err)
-	}
-}
-
-func TestMilvusIVFSQ8(t *testing.T) {
-	cfg := openMilvus(t, 8).cfg
-	cfg.Index = IndexIVFSQ8
-	m := openConfigured(t, cfg, fmt.Sprintf("t%08d", collections.Add(1)), 16)
-	vectors := clustered(rand.New(rand.NewPCG(1, 1)), 2000, 16, 20, 0.8)
-	fill(t, m, vectors)
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
-	defer cancel()
-	if err := m.Settle(ctx); err != nil {
-		t.Fatal(err)
-	}
-	waitIndexLoaded(ctx, t, m)
-	q := Query{Vector: vectors[5], K: 1}
-	got, err := m.Search(ctx, q)
-	if err != nil || len(got) != 1 || got[0].Record.ID != videoID(5) {
-		t.Errorf("search found %v (%v), expected %s", got, err, videoID(5))
 	}
 }
 

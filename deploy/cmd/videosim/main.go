@@ -17,7 +17,7 @@ type cli struct {
 	Dead    dead    `cmd:"" help:"List dead letters; show, send back or drop one."`
 	Promote promote `cmd:"" help:"Point the alias of Milvus to a model's collection once its gates hold, or back (--rollback)."`
 	Rebuild rebuild `cmd:"" help:"Fill a model's collection in Milvus again from the stored embeddings, or embed everything again."`
-	Doctor  doctor  `cmd:"" help:"Check the NATS server, the streams and a bundle."`
+	Doctor  doctor  `cmd:"" help:"Check the NATS server, the streams, a bundle, and Milvus (--index milvus)."`
 }
 
 type (
