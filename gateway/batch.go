@@ -44,7 +44,7 @@ func (g *server) similarBatch(c *gin.Context) error {
 	}
 	for i, q := range req.Queries {
 		if q.freshness != (freshness{}) {
-			return errs.Field(fmt.Sprintf("queries[%d].min_sequence", i), "expected min_sequence and wait_ms once, beside queries")
+			return errs.Field(fmt.Sprintf("queries[%d].min_sequence", i), "expected min_sequence, wait_ms and model once, beside queries")
 		}
 	}
 	env, err := g.begin(c, req.freshness)
@@ -58,7 +58,7 @@ func (g *server) similarBatch(c *gin.Context) error {
 	for i, one := range req.Queries {
 		group.Go(func() error {
 			defer g.recoverItem(&out.Answers[i], id)
-			page, err := g.ask(ctx, one, env)
+			page, err := g.ask(ctx, one, env, req.MinSequence)
 			if err != nil {
 				p := newProblem(within(fmt.Sprintf("queries[%d]", i), err), id)
 				out.Answers[i].Problem = &p

@@ -38,7 +38,7 @@ type Settings struct {
 	KeyInFlight   int           `help:"Calls of one key at work at once, so that a noisy caller leaves slots for the others." default:"64"`
 	HeaderTimeout time.Duration `help:"Longest time for the header of one call." default:"10s"`
 	MaxBodyBytes  int64         `help:"Largest JSON body in bytes. Streams of pairs have no limit; label files have one of pairs." default:"8388608"`
-	MaxLabelPairs int           `help:"Most pairs of one evaluation, about 100 bytes of memory each." default:"1000000"`
+	MaxLabelPairs int           `help:"Most pairs of one evaluation, about 400 bytes of memory each." default:"1000000"`
 	Timeout       time.Duration `help:"Longest time for one call; a caller may ask for less with the header Videosim-Timeout-Ms." default:"15s"`
 	StreamTimeout time.Duration `help:"Longest time for one evaluation, and longest silence of a stream of pairs." default:"60s"`
 	StopTimeout   time.Duration `help:"How long calls in hand may take to finish when the process is told to stop." default:"20s"`

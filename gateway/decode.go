@@ -213,7 +213,13 @@ func wantJSON(c *gin.Context) error {
 
 const formType = "application/x-www-form-urlencoded"
 
+// contentType also refuses bodies that are packed: read as they are they would
+// only be called bad JSON or a bad line.
 func contentType(c *gin.Context) (string, error) {
+	if packed := c.GetHeader("Content-Encoding"); packed != "" && !strings.EqualFold(packed, "identity") {
+		c.Header("Accept-Encoding", "identity")
+		return "", &refusal{"unsupported-media-type", 415, errs.Field("Content-Encoding", "expected none, found %q: send the body as it is", packed)}
+	}
 	header := c.GetHeader("Content-Type")
 	if header == "" {
 		return "", nil

@@ -25,6 +25,8 @@
 //
 // Promises:
 //   - Answers never mix models: one gateway serves one fingerprint, and names it.
+//   - A request that names a model is answered by that one or with a 409.
+//   - The pages of a list have one indexed_sequence, that of the first.
 //   - indexed_sequence is read before the index is, so an answer has seen at
 //     least what it says; min_sequence is honoured or answered with a 504.
 //   - The cosine of a pair is eval.Cosine of the stored embeddings, in every

@@ -37,7 +37,7 @@ const maxPoints = 4000
 // needs all numbers at once, so the pairs stay in memory, up to
 // max-label-pairs; embeddings do not.
 func (g *server) evaluate(c *gin.Context) error {
-	p := readParams(c, "points", "min_sequence", "wait_ms")
+	p := readParams(c, "points", "min_sequence", "wait_ms", "model")
 	fresh, points := p.freshness(), int(p.integer("points"))
 	if points < 0 || points > maxPoints {
 		p.fault("points", "expected 0 to %d, found %d", maxPoints, points)
@@ -45,11 +45,18 @@ func (g *server) evaluate(c *gin.Context) error {
 	if p.err != nil {
 		return p.err
 	}
-	ctx, cancel := context.WithTimeout(c.Request.Context(), g.cfg.StreamTimeout)
+	if _, err := contentType(c); err != nil { // lines whatever they are called
+		return err
+	}
+	timeout, err := askedTimeout(c, g.cfg.StreamTimeout)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(c.Request.Context(), timeout)
 	defer cancel()
 	c.Request = c.Request.WithContext(ctx)
-	extend(c, g.cfg.StreamTimeout)
-	pairs, err := eval.ReadPairs(&patientReader{c: c, g: g, body: c.Request.Body}, eval.PairLimits{MaxPairs: g.cfg.MaxLabelPairs})
+	extend(c, timeout) // for all of it: a body that trickles ends here, too
+	pairs, err := eval.ReadPairs(bodyReader{c.Request.Body}, eval.PairLimits{MaxPairs: g.cfg.MaxLabelPairs})
 	if err != nil {
 		return err
 	}

@@ -59,7 +59,7 @@ func (g *server) explain(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	p := readParams(c, "modalities", "min_sequence", "wait_ms")
+	p := readParams(c, "modalities", "min_sequence", "wait_ms", "model")
 	fresh, deep := p.freshness(), p.text("modalities")
 	if deep != "" && deep != "true" && deep != "false" {
 		p.fault("modalities", "expected true or false, found %q", deep)

@@ -32,6 +32,10 @@ func (g *server) begin(c *gin.Context, f freshness) (envelope, error) {
 	if f.WaitMS > 0 && f.MinSequence == 0 {
 		return envelope{}, errs.Field("min_sequence", "expected a sequence to wait for with wait_ms, found none")
 	}
+	if f.Model != "" && f.Model != g.engine.Model.Fingerprint {
+		return envelope{}, &refusal{"other-model", http.StatusConflict,
+			errs.Field("model", "expected %s, whose embeddings this gateway compares, found %q", g.engine.Model.Fingerprint, f.Model)}
+	}
 	if seen := g.progress.Sequence(); seen < f.MinSequence {
 		if err := g.await(c.Request.Context(), f); err != nil {
 			return envelope{}, err
@@ -41,7 +45,7 @@ func (g *server) begin(c *gin.Context, f freshness) (envelope, error) {
 }
 
 func (g *server) await(ctx context.Context, f freshness) error {
-	wait := time.Duration(min(f.WaitMS, g.cfg.Timeout.Milliseconds())) * time.Millisecond
+	start, wait := time.Now(), time.Duration(min(f.WaitMS, g.cfg.Timeout.Milliseconds()))*time.Millisecond
 	if wait > 0 {
 		ctx, cancel := context.WithTimeout(ctx, wait)
 		defer cancel()
@@ -54,5 +58,5 @@ func (g *server) await(ctx context.Context, f freshness) error {
 		return nil
 	}
 	return &refusal{"sequence-not-reached", http.StatusGatewayTimeout,
-		fmt.Errorf("waited %s for sequence %d, the index has seen %d", wait, f.MinSequence, seen)}
+		fmt.Errorf("waited %s for sequence %d, the index has seen %d", time.Since(start).Round(time.Millisecond), f.MinSequence, seen)}
 }

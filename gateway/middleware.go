@@ -191,10 +191,11 @@ func (g *server) handle(f func(*gin.Context) error) gin.HandlerFunc {
 	}
 }
 
-// contextualised says so when it was the deadline that ended a call.
+// contextualised says so when it was the deadline that ended a call. A context
+// that is only cancelled says nothing: handlers cancel theirs on the way out.
 func contextualised(c *gin.Context, err error) error {
 	var r *refusal
-	if c.Request.Context().Err() == nil || errors.As(err, &r) || errs.KindOf(err) == errs.Invalid {
+	if !errors.Is(c.Request.Context().Err(), context.DeadlineExceeded) || errors.As(err, &r) || errs.KindOf(err) == errs.Invalid {
 		return err
 	}
 	return errs.New(errs.Unavailable, "not answered in time: %w", err)

@@ -33,7 +33,7 @@ type outlet struct {
 const (
 	outletQueue    = 16              // chunks, about 200 KB each
 	outletPatience = 2 * time.Second // wait for room before the file is used
-	outletDisk     = 8 << 30         // most bytes in the file
+	outletDisk     = 1 << 30         // most bytes in the file: 20,000,000 lines
 )
 
 func newOutlet(c *gin.Context, silence time.Duration, spilled prometheus.Counter) *outlet {

@@ -105,7 +105,7 @@ func (p *params) time(name string) *time.Time {
 }
 
 func (p *params) freshness() freshness {
-	f := freshness{WaitMS: p.integer("wait_ms")}
+	f := freshness{WaitMS: p.integer("wait_ms"), Model: p.text("model")}
 	if p.values.Has("min_sequence") {
 		n, err := strconv.ParseUint(p.values.Get("min_sequence"), 10, 64)
 		if err != nil {
@@ -129,7 +129,7 @@ func similarParams(c *gin.Context) (similarRequest, error) {
 		return similarRequest{}, err
 	}
 	p := readParams(c, "k", "category", "tag", "published_after", "published_before", "min_score",
-		"exclude", "diversity", "page_token", "min_sequence", "wait_ms")
+		"exclude", "diversity", "page_token", "min_sequence", "wait_ms", "model")
 	req := similarRequest{
 		Positive: []input{{ID: id}},
 		Filter: filter{

@@ -47,6 +47,7 @@ var problemTitles = map[string]string{
 	"internal":               "The gateway failed",
 	"corrupt":                "Stored data failed its check",
 	"unavailable":            "A service that this answer needs does not answer",
+	"other-model":            "The gateway answers for another model",
 	"sequence-not-reached":   "The index has not seen that sequence yet",
 }
 

@@ -21,6 +21,7 @@ import (
 	"github.com/getkin/kin-openapi/openapi3filter"
 	"github.com/getkin/kin-openapi/routers"
 	"github.com/getkin/kin-openapi/routers/gorillamux"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"videosim/shared/bundle"
 	"videosim/shared/bus"
@@ -51,6 +52,7 @@ type rig struct {
 	url      string
 	lane     atomic.Pointer[bus.EmbedHandler] // what the embedder answers with
 	router   routers.Router
+	gathered *prometheus.Registry
 }
 
 func testConfig() Config {
@@ -88,6 +90,7 @@ func newRig(t testing.TB, change ...func(*Config)) *rig {
 		t.Fatal(err)
 	}
 	env := Env{Env: service.NewTestEnv(t), Bus: r.bus, Index: r.index}
+	r.gathered = env.Metrics
 	if r.server, err = newServer(cfg, env, testManifest(), r.progress); err != nil {
 		t.Fatal(err)
 	}

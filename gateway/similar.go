@@ -60,25 +60,26 @@ func (g *server) answerSimilar(c *gin.Context, req similarRequest) error {
 	if err != nil {
 		return err
 	}
-	page, err := g.ask(c.Request.Context(), req, env)
+	page, err := g.ask(c.Request.Context(), req, env, req.MinSequence)
 	if err != nil {
 		return err
 	}
 	return answer(c, http.StatusOK, toSimilarAnswer(env, page))
 }
 
-// ask checks a request and answers it. env is from before the index is read.
-func (g *server) ask(ctx context.Context, req similarRequest, env envelope) (*query.Page, error) {
+// ask checks a request and answers it. env is from before the index is read;
+// a list that is older than atLeast must not be walked.
+func (g *server) ask(ctx context.Context, req similarRequest, env envelope, atLeast uint64) (*query.Page, error) {
 	q, err := g.similarQuery(req)
 	if err != nil {
 		return nil, err
 	}
-	q.Seen = env.IndexedSequence
+	q.Seen, q.MinSeen = env.IndexedSequence, atLeast
 	return g.engine.Similar(ctx, q)
 }
 
 func toSimilarAnswer(env envelope, page *query.Page) similarAnswer {
-	env.MissingIDs = page.Missing
+	env.MissingIDs, env.IndexedSequence = page.Missing, page.Seen
 	out := similarAnswer{envelope: env, Results: make([]result, len(page.Results)), Inputs: toReports(page.Reports), NextPageToken: page.NextToken}
 	for i, r := range page.Results {
 		out.Results[i] = toResult(r)

@@ -79,7 +79,7 @@ func (g *server) similarity(c *gin.Context) error {
 // bothFreshness is what the query string or the body demands. The query string
 // is meant for streams; a caller of the JSON form may use it too, but not both.
 func bothFreshness(c *gin.Context, body freshness) (freshness, error) {
-	p := readParams(c, "column", "min_sequence", "wait_ms")
+	p := readParams(c, "column", "min_sequence", "wait_ms", "model")
 	query := p.freshness()
 	if column := p.text("column"); column != "" && column != "cosine" && column != "score" {
 		p.fault("column", "expected cosine or score, found %q", column)

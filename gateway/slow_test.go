@@ -23,6 +23,7 @@ func TestSlowCallersAreCutOff(t *testing.T) {
 	}{
 		{"header", "GET /v1/videos/v1 HTTP/1.1\r\nHost: localhost\r\nX-Slow: ", 0},
 		{"JSON body", "POST /v1/similar HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n", 408},
+		{"label file", "POST /v1/evaluations HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n", 408},
 		{"event", "POST /v1/videos HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n", 408},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -9,6 +9,7 @@ import (
 	"io"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/gin-gonic/gin"
 
@@ -20,6 +21,10 @@ import (
 // streamChunk is how many pairs are scored with one fetch: their embeddings
 // take 8 MB at most, and a chunk lasts a few milliseconds.
 const streamChunk = 4096
+
+// longestStream bounds a stream whose caller sets no deadline: at 20,000 pairs
+// a second, 1.7 billion of them.
+const longestStream = 24 * time.Hour
 
 // streamMissing bounds the missing ids that a stream names at its end; its
 // lines show every one.
@@ -45,7 +50,7 @@ type peeked struct {
 // missing. It keeps one chunk of lines and their embeddings, whatever the
 // stream's length.
 func (g *server) streamPairs(c *gin.Context, body *bufio.Reader) error {
-	p := readParams(c, "column", "min_sequence", "wait_ms")
+	p := readParams(c, "column", "min_sequence", "wait_ms", "model")
 	fresh := p.freshness()
 	column := p.text("column")
 	if column != "" && column != "cosine" && column != "score" {
@@ -54,6 +59,13 @@ func (g *server) streamPairs(c *gin.Context, body *bufio.Reader) error {
 	if p.err != nil {
 		return p.err
 	}
+	timeout, err := askedTimeout(c, longestStream)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(c.Request.Context(), timeout)
+	defer cancel()
+	c.Request = c.Request.WithContext(ctx)
 	env, err := g.begin(c, fresh)
 	if err != nil {
 		return err
@@ -78,6 +90,13 @@ type patientReader struct {
 
 func (r *patientReader) Read(p []byte) (int, error) {
 	extend(r.c, r.g.cfg.StreamTimeout)
+	return bodyReader{r.body}.Read(p)
+}
+
+// bodyReader says whose fault it is when a body ends early.
+type bodyReader struct{ body io.Reader }
+
+func (r bodyReader) Read(p []byte) (int, error) {
 	n, err := r.body.Read(p)
 	if err != nil && err != io.EOF {
 		err = errs.New(errs.Invalid, "read the body: %w", err)

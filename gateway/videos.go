@@ -123,7 +123,7 @@ func (g *server) video(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	p := readParams(c, "min_sequence", "wait_ms")
+	p := readParams(c, "min_sequence", "wait_ms", "model")
 	fresh := p.freshness()
 	if p.err != nil {
 		return p.err

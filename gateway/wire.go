@@ -25,6 +25,7 @@ type envelope struct {
 type freshness struct {
 	MinSequence uint64 `json:"min_sequence"` // answer from an index that has seen this event
 	WaitMS      int64  `json:"wait_ms"`      // and wait for it so long, before a 504
+	Model       string `json:"model"`        // the fingerprint that the caller's vectors are of; another is a 409
 }
 
 // input is a video of a question: {"id":…}, {"video":{…}} or

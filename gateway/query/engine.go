@@ -8,8 +8,8 @@ import (
 	"videosim/shared/vecdb"
 )
 
-// Lane embeds contents that are in no index, while the caller waits.
-// *bus.Bus is the real one.
+// Lane embeds contents that are in no index, while the caller waits: one
+// result a video, or an error about the whole request. *bus.Bus is the real one.
 type Lane interface {
 	RequestEmbed(ctx context.Context, fingerprint string, req *event.EmbedRequest) (*event.EmbedReply, error)
 }

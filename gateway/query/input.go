@@ -59,7 +59,7 @@ func (e *Engine) Resolve(ctx context.Context, inputs []Input) (Resolved, error) 
 		case in.Video != nil:
 			contents = append(contents, i)
 		default:
-			if err := checkVector(in.Path, in.Embedding, e.Model.Dim); err != nil {
+			if err := checkVector(in.Path+".embedding", in.Embedding, e.Model.Dim); err != nil {
 				return res, err
 			}
 			res.Vectors[i] = in.Embedding
@@ -145,12 +145,6 @@ func (e *Engine) embedSome(ctx context.Context, inputs []Input, places []int, re
 	reply, err := e.Lane.RequestEmbed(ctx, e.Model.Fingerprint, req)
 	if err != nil {
 		return fmt.Errorf("embed %d contents: %w", len(places), err)
-	}
-	if err := event.Fault(reply.ErrorKind, "", reply.Error); err != nil {
-		return fmt.Errorf("embed %d contents: %w", len(places), err)
-	}
-	if len(reply.Results) != len(places) {
-		return errs.New(errs.Internal, "the embedder answered %d contents of %d", len(reply.Results), len(places))
 	}
 	for j, i := range places {
 		r := reply.Results[j]

@@ -9,7 +9,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"hash"
-	"math"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -35,16 +34,19 @@ func NewPages(secret string) *Pages {
 	return &Pages{key: key[:]}
 }
 
-// tokenLife bounds how old a frozen list can be.
+// tokenLife bounds how old a list can be, from its first page.
 const tokenLife = time.Hour
 
-// maxTokenBytes is more than the largest token: 1,000 ids of 64 bytes shown.
+// maxTokenBytes is more than the largest token: 500 places of 64 bytes and
+// what 256 inputs left behind.
 const maxTokenBytes = 128 << 10
 
-// candidate is a place in the order (cosine descending, then id).
+// candidate is a version of a video and its place in the order (cosine
+// descending, then id).
 type candidate struct {
-	id     string
-	cosine float32
+	id       string
+	cosine   float32
+	sequence uint64
 }
 
 func (c candidate) before(o candidate) bool {
@@ -54,56 +56,71 @@ func (c candidate) before(o candidate) bool {
 func candidates(hits []vecdb.Hit) []candidate {
 	out := make([]candidate, len(hits))
 	for i, h := range hits {
-		out[i] = candidate{h.Record.ID, h.Cosine}
+		out[i] = candidate{h.Record.ID, h.Cosine, h.Record.Sequence}
 	}
 	return out
 }
 
-// token is what a page leaves for the next. After a first page without
-// diversity: the ids shown and the last place. After any other: the frozen rest.
-type token struct {
-	frozen bool
-	shown  []string
-	last   candidate
-	rest   []candidate
+// list is what all pages of one query have in common.
+type list struct {
+	expires   int64     // Unix seconds
+	seen      uint64    // the index had seen events up to here when the first page was made
+	direction []float32 // searched along; not kept once the list is frozen
+	missing   []string
+	reports   []Report
 }
 
-// Layout: signature (16) | version (1) | unix seconds (8) | query digest (16) |
-// frozen (1) | count | entries of (length, id, cosine). Version 1 is the first.
+func newList(q Similar) list {
+	return list{expires: time.Now().Add(tokenLife).Unix(), seen: q.Seen}
+}
+
+func (l list) page() *Page { return &Page{Seen: l.seen, Missing: l.missing, Reports: l.reports} }
+
+// token is what a page leaves for the next. After a first page without
+// diversity: where to search, what was shown and the last place of it. After
+// any other: the frozen rest.
+type token struct {
+	list
+	last  candidate
+	shown []uint64 // see shownID
+	rest  []candidate
+}
+
+func (t token) frozen() bool { return len(t.rest) > 0 }
+
+// shownID stands for an id in a token. Two ids of one list in 2^64 meet.
+func shownID(id string) uint64 {
+	sum := sha256.Sum256([]byte(id))
+	return binary.BigEndian.Uint64(sum[:])
+}
+
+// Layout: signature (16) | version (1) | query digest (16) | the fields of
+// token in the order of its types, lists behind their length. Versions:
+//
+//	1  ids instead of shownID, no seen, direction, missing, reports or sequences
+//	2  this one
 const (
-	tokenVersion = 1
+	tokenVersion = 2
 	signBytes    = 16
 	digestBytes  = 16
-	headBytes    = signBytes + 1 + 8 + digestBytes + 1
+	headBytes    = signBytes + 1 + digestBytes
 )
 
+// tokenText has one spelling for every token.
+var tokenText = base64.RawURLEncoding.Strict()
+
 func (p *Pages) seal(q Similar, fingerprint string, t token) (string, error) {
-	buf := make([]byte, signBytes, 512)
-	buf = append(buf, tokenVersion)
-	buf = binary.BigEndian.AppendUint64(buf, uint64(time.Now().Add(tokenLife).Unix()))
 	digest, err := q.digest(fingerprint)
 	if err != nil {
 		return "", err
 	}
-	buf = append(buf, digest...)
-	entries := t.rest
-	if t.frozen {
-		buf = append(buf, 1)
-	} else {
-		buf = append(buf, 0)
-		entries = append(entries, t.last)
-		for _, id := range t.shown {
-			entries = append(entries, candidate{id: id})
-		}
+	w := packer(make([]byte, signBytes, 2048))
+	w = append(append(w, tokenVersion), digest...)
+	if err := w.token(t); err != nil {
+		return "", err
 	}
-	buf = binary.AppendUvarint(buf, uint64(len(entries)))
-	for _, c := range entries {
-		buf = binary.AppendUvarint(buf, uint64(len(c.id)))
-		buf = append(buf, c.id...)
-		buf = binary.BigEndian.AppendUint32(buf, math.Float32bits(c.cosine))
-	}
-	copy(buf, p.sign(buf[signBytes:]))
-	return base64.RawURLEncoding.EncodeToString(buf), nil
+	copy(w, p.sign(w[signBytes:]))
+	return tokenText.EncodeToString(w), nil
 }
 
 func (p *Pages) sign(body []byte) []byte {
@@ -114,73 +131,47 @@ func (p *Pages) sign(body []byte) []byte {
 
 // open checks a token against the query that came with it.
 func (p *Pages) open(q Similar, fingerprint string, now time.Time) (token, error) {
-	var t token
 	if len(q.PageToken) > maxTokenBytes {
-		return t, badToken("it is too long")
+		return token{}, badToken("it is too long")
 	}
-	buf, err := base64.RawURLEncoding.DecodeString(q.PageToken)
+	buf, err := tokenText.DecodeString(q.PageToken)
 	if err != nil || len(buf) < headBytes || !hmac.Equal(buf[:signBytes], p.sign(buf[signBytes:])) {
-		return t, badToken("it was not made by this gateway's key")
+		return token{}, badToken("it was not made by this gateway's key")
 	}
-	body := buf[signBytes:]
-	if body[0] != tokenVersion {
-		return t, badToken("it was made by another release")
-	}
-	if int64(binary.BigEndian.Uint64(body[1:])) < now.Unix() {
-		return t, badToken("it has expired")
+	if buf[signBytes] != tokenVersion {
+		return token{}, badToken("it was made by another release")
 	}
 	digest, err := q.digest(fingerprint)
 	if err != nil {
-		return t, err
+		return token{}, err
 	}
-	if !bytes.Equal(body[9:9+digestBytes], digest) {
-		return t, badToken("it belongs to another query or another model; repeat the first page's request with only page_token added")
+	if !bytes.Equal(buf[signBytes+1:headBytes], digest) {
+		return token{}, badToken("it belongs to another query or another model; repeat the first page's request with only page_token added")
 	}
-	t.frozen = body[9+digestBytes] == 1
-	entries, err := readEntries(body[headBytes-signBytes:])
-	if err != nil || !t.frozen && len(entries) == 0 {
-		return t, errs.New(errs.Internal, "signed page token is malformed: %w", err)
+	r := unpacker{rest: buf[headBytes:]}
+	t := r.token()
+	if r.err != nil {
+		return token{}, errs.New(errs.Internal, "signed page token is malformed: %w", r.err)
 	}
-	if t.frozen {
-		t.rest = entries
-		return t, nil
+	if t.expires < now.Unix() {
+		return token{}, badToken("it has expired; ask for the first page again")
 	}
-	t.last = entries[0]
-	for _, c := range entries[1:] {
-		t.shown = append(t.shown, c.id)
+	if t.seen < q.MinSeen {
+		return token{}, badToken(fmt.Sprintf("its list has seen sequence %d, and min_sequence demands %d; ask for the first page again", t.seen, q.MinSeen))
 	}
 	return t, nil
 }
 
 func badToken(why string) error { return errs.Field("page_token", "cannot be used: %s", why) }
 
-func readEntries(body []byte) ([]candidate, error) {
-	r := bytes.NewReader(body)
-	n, err := binary.ReadUvarint(r)
-	if err != nil || n > uint64(len(body)) {
-		return nil, fmt.Errorf("count: %w", err)
-	}
-	out := make([]candidate, 0, n)
-	for range n {
-		length, err := binary.ReadUvarint(r)
-		if err != nil || length+4 > uint64(r.Len()) {
-			return nil, fmt.Errorf("entry %d is cut", len(out))
-		}
-		entry := make([]byte, length+4)
-		_, _ = r.Read(entry) // the length was checked above
-		out = append(out, candidate{string(entry[:length]), math.Float32frombits(binary.BigEndian.Uint32(entry[length:]))})
-	}
-	return out, nil
-}
-
 // digest identifies a query but for its page: the same question of the same
 // model has the same digest.
 func (q Similar) digest(fingerprint string) ([]byte, error) {
 	h := sha256.New()
 	f := q.Filter
-	fmt.Fprintf(h, "%s\x00%d\x00%g\x00%g\x00%t\x00%v\x00%v\x00%d\x00%d\x00%q\x00",
+	fmt.Fprintf(h, "%s\x00%d\x00%g\x00%g\x00%t\x00%v\x00%v\x00%d.%d\x00%d.%d\x00%q\x00",
 		fingerprint, q.K, q.MinScore, q.Diversity, q.SkipMissing, f.Categories, f.Tags,
-		f.PublishedAfter.UnixNano(), f.PublishedBefore.UnixNano(), f.ExcludeIDs)
+		f.PublishedAfter.Unix(), f.PublishedAfter.Nanosecond(), f.PublishedBefore.Unix(), f.PublishedBefore.Nanosecond(), f.ExcludeIDs)
 	for _, in := range q.Positive {
 		if err := in.digest(h, "positive"); err != nil {
 			return nil, err

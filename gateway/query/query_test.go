@@ -1,10 +1,13 @@
 package query
 
 import (
+	"fmt"
 	"math"
 	"slices"
 	"testing"
 	"time"
+
+	"google.golang.org/protobuf/proto"
 
 	"videosim/shared/errs"
 	"videosim/shared/eval"
@@ -73,15 +76,45 @@ func TestDiversify(t *testing.T) {
 func TestTokenSurvivesAndExpires(t *testing.T) {
 	p := NewPages("secret")
 	q := Similar{K: 5, Positive: []Input{{ID: "a"}, {Video: &event.VideoEvent{Title: "x"}}, {Embedding: []float32{1, 2}}}}
-	want := token{frozen: true, rest: []candidate{{"b", 0.25}, {"ü", -1}, {"", 0}}}
+	want := token{
+		list: list{
+			expires: time.Now().Add(tokenLife).Unix(), seen: 7, direction: []float32{1, -0.1, 3e-39}, missing: []string{"gone", "weg"},
+			reports: []Report{{Path: "positive[1]", ID: "x", Input: &event.InputReport{Title: true, TokensCut: 300}}},
+		},
+		last: candidate{"a", 0.5, 1 << 60}, shown: []uint64{1, 1 << 63}, rest: []candidate{{"b", 0.25, 3}, {"ü", -1, 2}, {"", 0, 0}},
+	}
 	sealed, err := p.seal(q, "model", want)
 	if err != nil {
 		t.Fatal(err)
 	}
 	q.PageToken = sealed
 	got, err := p.open(q, "model", time.Now())
-	if err != nil || got.frozen != want.frozen || !slices.Equal(got.rest, want.rest) {
+	if len(got.reports) != 1 || !proto.Equal(got.reports[0].Input, want.reports[0].Input) {
+		t.Errorf("reports %v, want %v", got.reports, want.reports)
+	}
+	got.reports, want.reports = nil, nil
+	if err != nil || fmt.Sprint(got) != fmt.Sprint(want) {
 		t.Errorf("%+v and %v, want %+v", got, err, want)
+	}
+	for at := range sealed { // no byte of it can be changed
+		forged := []byte(sealed)
+		forged[at] = map[bool]byte{true: 'B', false: 'A'}[forged[at] == 'A']
+		bad := q
+		bad.PageToken = string(forged)
+		if _, err := p.open(bad, "model", time.Now()); errs.FieldOf(err) != "page_token" {
+			t.Fatalf("byte %d changed: %v", at, err)
+		}
+	}
+	fresh := q
+	fresh.MinSeen = 8
+	if _, err := p.open(fresh, "model", time.Now()); errs.FieldOf(err) != "page_token" {
+		t.Errorf("older than demanded: %v", err)
+	}
+	if _, err := NewPages("secret").open(q, "model", time.Now()); err != nil {
+		t.Errorf("after a restart with the same key: %v", err)
+	}
+	if _, err := NewPages("").open(q, "model", time.Now()); errs.FieldOf(err) != "page_token" {
+		t.Errorf("after a restart with a random key: %v", err)
 	}
 	if _, err := p.open(q, "model", time.Now().Add(tokenLife+2*time.Second)); errs.FieldOf(err) != "page_token" {
 		t.Errorf("expired: %v", err)
@@ -96,6 +129,7 @@ func TestTokenSurvivesAndExpires(t *testing.T) {
 			q.Positive[1].Video = &event.VideoEvent{Title: "y"}
 		},
 		"vector":   func(q *Similar) { q.Positive = slices.Clone(q.Positive); q.Positive[2].Embedding = []float32{1, 3} },
+		"far time": func(q *Similar) { q.Filter.PublishedBefore = time.Date(9000, 1, 1, 0, 0, 0, 0, time.UTC) },
 		"negative": func(q *Similar) { q.Negative = []Input{{ID: "z"}} },
 	} {
 		other := q

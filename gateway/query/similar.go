@@ -20,7 +20,8 @@ type Similar struct {
 	Diversity          float64 // 0: by cosine alone; towards 1: unlike each other first
 	SkipMissing        bool    // leave missing ids out instead of failing
 	PageToken          string  // of the page before; empty: the first page
-	Seen               uint64  // up to which event the index is known to have seen, for Engine.Watch; 0: do not show
+	Seen               uint64  // up to which event the index is known to have seen; 0: not known
+	MinSeen            uint64  // an older list than this is refused
 }
 
 // Result is one video of an answer.
@@ -30,9 +31,10 @@ type Result struct {
 }
 
 // Page is an answer: results in descending order, or in order of choice where
-// diversity was asked for.
+// diversity was asked for. All but Results is the same on every page of a list.
 type Page struct {
 	Results   []Result
+	Seen      uint64   // the list reflects every event up to this one
 	Missing   []string // inputs that the index does not hold
 	Reports   []Report
 	NextToken string // empty on the last page
@@ -47,7 +49,7 @@ func (e *Engine) Similar(ctx context.Context, q Similar) (*Page, error) {
 	if err != nil {
 		return nil, err
 	}
-	if token.frozen {
+	if token.frozen() {
 		return e.frozenPage(ctx, q, token)
 	}
 	return e.secondPage(ctx, q, token)
@@ -56,27 +58,30 @@ func (e *Engine) Similar(ctx context.Context, q Similar) (*Page, error) {
 // firstPage searches one hit further than it needs, to know whether more follow.
 // The list is frozen when a second page is asked for: most callers never do.
 func (e *Engine) firstPage(ctx context.Context, q Similar) (*Page, error) {
-	page := &Page{}
-	hits, known, err := e.searchKnown(ctx, q)
+	l := newList(q)
+	hits, known, err := e.searchKnown(ctx, q, &l)
 	if err != nil {
 		return nil, err
 	}
 	if !known {
-		var direction []float32
-		if direction, page, err = e.look(ctx, q); err != nil {
+		if err := e.look(ctx, q, &l); err != nil {
 			return nil, err
 		}
 		if q.Diversity > 0 {
-			return page, e.diversePage(ctx, q, direction, page)
+			return e.diversePage(ctx, q, l)
 		}
-		if hits, err = e.search(ctx, q, direction, q.K+1); err != nil {
+		if hits, err = e.search(ctx, q, l.direction, q.K+1); err != nil {
 			return nil, err
 		}
 	}
+	page := l.page()
 	page.Results = e.results(hits[:min(q.K, len(hits))])
 	if len(hits) > q.K {
-		last := page.Results[q.K-1]
-		page.NextToken, err = e.Pages.seal(q, e.Model.Fingerprint, token{shown: ids(page.Results), last: candidate{last.ID, float32(last.Cosine)}})
+		t := token{list: l, last: candidates(hits[q.K-1 : q.K])[0]}
+		for _, r := range page.Results {
+			t.shown = append(t.shown, shownID(r.ID))
+		}
+		page.NextToken, err = e.Pages.seal(q, e.Model.Fingerprint, t)
 	}
 	return page, err
 }
@@ -85,53 +90,51 @@ func (e *Engine) firstPage(ctx context.Context, q Similar) (*Page, error) {
 const frozenDepth = 500
 
 // secondPage freezes the list: what follows the first page's last result now,
-// less what the first page has shown.
+// less what the first page has shown. It searches where the first page did,
+// though the videos asked about may have changed.
 func (e *Engine) secondPage(ctx context.Context, q Similar, t token) (*Page, error) {
-	direction, page, err := e.look(ctx, q)
+	hits, err := e.search(ctx, q, t.direction, len(t.shown)+frozenDepth)
 	if err != nil {
 		return nil, err
 	}
-	hits, err := e.search(ctx, q, direction, len(t.shown)+frozenDepth)
-	if err != nil {
-		return nil, err
-	}
-	shown := make(map[string]bool, len(t.shown))
+	shown := make(map[uint64]bool, len(t.shown))
 	for _, id := range t.shown {
 		shown[id] = true
 	}
 	rest := hits[:0]
 	for _, h := range hits {
-		if !shown[h.Record.ID] && t.last.before(candidate{h.Record.ID, h.Cosine}) {
+		if !shown[shownID(h.Record.ID)] && t.last.before(candidate{id: h.Record.ID, cosine: h.Cosine}) {
 			rest = append(rest, h)
 		}
 	}
-	return page, e.cut(q, page, rest)
+	return e.cut(q, t.list, rest)
 }
 
 // diversePage reorders a pool of candidates and freezes it at once: the order
 // of choice depends on the whole pool.
-func (e *Engine) diversePage(ctx context.Context, q Similar, direction []float32, page *Page) error {
-	hits, err := e.searchWith(ctx, q, vecdb.Query{Vector: direction, K: poolSize(q.K), WithEmbedding: true})
+func (e *Engine) diversePage(ctx context.Context, q Similar, l list) (*Page, error) {
+	hits, err := e.searchWith(ctx, q, vecdb.Query{Vector: l.direction, K: poolSize(q.K), WithEmbedding: true})
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return e.cut(q, page, Diversify(hits, q.Diversity))
+	return e.cut(q, l, Diversify(hits, q.Diversity))
 }
 
 // cut puts the first K hits on the page and seals the rest into its token.
-func (e *Engine) cut(q Similar, page *Page, hits []vecdb.Hit) error {
+func (e *Engine) cut(q Similar, l list, hits []vecdb.Hit) (page *Page, err error) {
 	n := min(q.K, len(hits))
+	page = l.page()
 	page.Results = e.results(hits[:n])
-	if n == len(hits) {
-		return nil
+	l.direction = nil
+	if n < len(hits) {
+		page.NextToken, err = e.Pages.seal(q, e.Model.Fingerprint, token{list: l, rest: candidates(hits[n:])})
 	}
-	var err error
-	page.NextToken, err = e.Pages.seal(q, e.Model.Fingerprint, token{frozen: true, rest: candidates(hits[n:])})
-	return err
+	return page, err
 }
 
-// frozenPage shows the next K of a frozen list with the fields they have now.
-// A video deleted since is left out; no video comes twice.
+// frozenPage shows the next K of a frozen list: place, cosine and sequence as
+// they were, the other fields as they are now. A video that was deleted or no
+// longer passes the filter is left out; no video comes twice.
 func (e *Engine) frozenPage(ctx context.Context, q Similar, t token) (*Page, error) {
 	n := min(q.K, len(t.rest))
 	wanted := make([]string, n)
@@ -142,35 +145,37 @@ func (e *Engine) frozenPage(ctx context.Context, q Similar, t token) (*Page, err
 	if err != nil {
 		return nil, err
 	}
-	page := &Page{}
+	page := t.page()
 	for _, c := range t.rest[:n] {
-		if r, ok := stored[c.id]; ok {
+		if r, ok := stored[c.id]; ok && Passes(r, q.Filter) {
 			cosine := float64(c.cosine)
+			r.Sequence = c.sequence
 			page.Results = append(page.Results, Result{Cosine: cosine, Score: e.Model.Score(cosine), Record: r})
 		}
 	}
 	if n < len(t.rest) {
-		page.NextToken, err = e.Pages.seal(q, e.Model.Fingerprint, token{frozen: true, rest: t.rest[n:]})
+		page.NextToken, err = e.Pages.seal(q, e.Model.Fingerprint, token{list: t.list, rest: t.rest[n:]})
 	}
 	return page, err
 }
 
 // look resolves the inputs and finds the direction to search along.
-func (e *Engine) look(ctx context.Context, q Similar) ([]float32, *Page, error) {
+func (e *Engine) look(ctx context.Context, q Similar, l *list) error {
 	inputs := append(append(make([]Input, 0, len(q.Positive)+len(q.Negative)), q.Positive...), q.Negative...)
 	res, err := e.Resolve(ctx, inputs)
 	if err != nil {
-		return nil, nil, err
+		return err
 	}
 	if len(res.Missing) > 0 && !q.SkipMissing {
-		return nil, nil, errs.New(errs.NotFound, "%w", &MissingError{IDs: res.Missing})
+		return errs.New(errs.NotFound, "%w", &MissingError{IDs: res.Missing})
 	}
 	positive := present(res.Vectors[:len(q.Positive)])
 	if len(positive) == 0 && len(res.Missing) > 0 {
-		return nil, nil, errs.New(errs.NotFound, "no positive is left: %w", &MissingError{IDs: res.Missing})
+		return errs.New(errs.NotFound, "no positive is left: %w", &MissingError{IDs: res.Missing})
 	}
-	direction, err := Direction(positive, present(res.Vectors[len(q.Positive):]))
-	return direction, &Page{Missing: res.Missing, Reports: res.Reports}, err
+	l.missing, l.reports = res.Missing, res.Reports
+	l.direction, err = Direction(positive, present(res.Vectors[len(q.Positive):]))
+	return err
 }
 
 func present(vectors [][]float32) [][]float32 {
@@ -245,14 +250,6 @@ func (e *Engine) results(hits []vecdb.Hit) []Result {
 	for i, h := range hits {
 		cosine := float64(h.Cosine)
 		out[i] = Result{Cosine: cosine, Score: e.Model.Score(cosine), Record: h.Record}
-	}
-	return out
-}
-
-func ids(results []Result) []string {
-	out := make([]string, len(results))
-	for i, r := range results {
-		out[i] = r.ID
 	}
 	return out
 }

@@ -60,9 +60,9 @@ func Passes(r vecdb.Record, f vecdb.Filter) bool {
 	return !r.PublishedAt.Before(f.PublishedAfter) && (f.PublishedBefore.IsZero() || r.PublishedAt.Before(f.PublishedBefore))
 }
 
-// searchKnown is the search of a first page along a remembered vector. ok is
-// false where the answer does not prove the vector.
-func (e *Engine) searchKnown(ctx context.Context, q Similar) (hits []vecdb.Hit, ok bool, err error) {
+// searchKnown is the search of a first page along a remembered vector, which it
+// leaves in l. ok is false where the answer does not prove the vector.
+func (e *Engine) searchKnown(ctx context.Context, q Similar, l *list) (hits []vecdb.Hit, ok bool, err error) {
 	r, ok := e.Vectors.known(q)
 	if !ok {
 		return nil, false, nil
@@ -83,6 +83,7 @@ func (e *Engine) searchKnown(ctx context.Context, q Similar) (hits []vecdb.Hit, 
 		return nil, false, nil
 	}
 	e.show(q, vq, hits)
+	l.direction = direction
 	hits = slices.Delete(hits, own, own+1)
 	return e.atLeast(q.MinScore, hits[:min(len(hits), q.K+1)]), true, nil
 }

@@ -66,6 +66,14 @@ func twoEngines(t *testing.T, n int) (cached, plain *Engine, index *counted) {
 	return &Engine{Index: index, Model: model, Pages: NewPages("k"), Vectors: vectors}, plain, index
 }
 
+func ids(results []Result) []string {
+	out := make([]string, len(results))
+	for i, r := range results {
+		out[i] = r.ID
+	}
+	return out
+}
+
 func about(id string) Similar { return Similar{Positive: []Input{{ID: id}}, K: 5} }
 
 // The second query by an id is one search, and says what two calls say.
