@@ -3,10 +3,13 @@ package client
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"iter"
 	"net/http"
 	"net/url"
+	"slices"
+	"time"
 )
 
 const contentJSON = "application/json"
@@ -48,25 +51,37 @@ func (c *Client) All(ctx context.Context, q Query) iter.Seq2[Result, error] {
 	}
 }
 
-// Similarity scores up to 8,192 pairs; Pairs takes any number.
-func (c *Client) Similarity(ctx context.Context, pairs ...[2]Input) ([]PairScore, error) {
-	var out struct {
-		Results []PairScore `json:"results"`
+// SimilarBatch answers up to 64 queries in one call, in order. One that fails
+// spoils no other: it has a Problem in place of a Page. MinSequence and WaitMS
+// are those of the first query, for all.
+func (c *Client) SimilarBatch(ctx context.Context, queries ...Query) ([]BatchItem, error) {
+	in := batch{Queries: slices.Clone(queries)}
+	if len(queries) > 0 {
+		in.MinSequence, in.WaitMS = queries[0].MinSequence, queries[0].WaitMS
 	}
-	err := c.post(ctx, "/v1/similarity", map[string]any{"pairs": pairs}, &out, nil)
-	return out.Results, err
+	for i := range in.Queries {
+		in.Queries[i].MinSequence, in.Queries[i].WaitMS = 0, 0
+	}
+	out := &batchAnswer{}
+	if err := c.post(ctx, "/v1/similar/batch", in, out, nil); err != nil {
+		return nil, err
+	}
+	return out.Answers, nil
+}
+
+// Similarity scores up to 8,192 pairs; Pairs takes any number.
+func (c *Client) Similarity(ctx context.Context, pairs ...[2]Input) (*Similarity, error) {
+	out := &Similarity{}
+	return out, c.post(ctx, "/v1/similarity", map[string]any{"pairs": pairs}, out, nil)
 }
 
 // Embed returns the embeddings of up to 64 contents, in order.
-func (c *Client) Embed(ctx context.Context, videos ...Video) ([][]float32, error) {
-	var out struct {
-		Embeddings [][]float32 `json:"embeddings"`
-	}
-	err := c.post(ctx, "/v1/embeddings", map[string]any{"videos": videos}, &out, nil)
-	return out.Embeddings, err
+func (c *Client) Embed(ctx context.Context, videos ...Video) (*Embeddings, error) {
+	out := &Embeddings{}
+	return out, c.post(ctx, "/v1/embeddings", map[string]any{"videos": videos}, out, nil)
 }
 
-// Publish publishes or edits a video.
+// Publish publishes or edits a video. Its tries share one Idempotency-Key.
 func (c *Client) Publish(ctx context.Context, v Video) (*Published, error) {
 	out := &Published{}
 	return out, c.post(ctx, "/v1/videos", v, out, map[string]string{"Idempotency-Key": newKey()})
@@ -83,6 +98,31 @@ func (c *Client) Delete(ctx context.Context, id string) (*Published, error) {
 func (c *Client) Video(ctx context.Context, id string) (*State, error) {
 	out := &State{}
 	return out, c.get(ctx, "/v1/videos/"+url.PathEscape(id), out)
+}
+
+// Await waits until queries see an event, such as one that Publish returned,
+// and tells what became of its video; at most as long as ctx lets it.
+func (c *Client) Await(ctx context.Context, p *Published) (*State, error) {
+	path := fmt.Sprintf("/v1/videos/%s?min_sequence=%d&wait_ms=%d", url.PathEscape(p.ID), p.Sequence, awaitRound.Milliseconds())
+	for {
+		out := &State{}
+		err := c.get(ctx, path, out)
+		var problem *Problem
+		if errors.As(err, &problem) && problem.Type == typeNotReached && ctx.Err() == nil {
+			continue // each round is a call that waits
+		}
+		return out, err
+	}
+}
+
+// awaitRound is how long one call of Await waits at the gateway, less than
+// proxies commonly let a call take.
+const awaitRound = 5 * time.Second
+
+// Map lays out a sample of the index, 3 to 2,000 videos, in two dimensions.
+func (c *Client) Map(ctx context.Context, sample int) (*Map, error) {
+	out := &Map{}
+	return out, c.get(ctx, fmt.Sprintf("/v1/map?sample=%d", sample), out)
 }
 
 // Explain splits the cosine of two indexed videos; with modalities it also

@@ -22,6 +22,7 @@ type Client struct {
 	key   string
 	http  *http.Client
 	tries int
+	limit time.Duration // of one try
 	pause time.Duration // before the second try; it doubles
 }
 
@@ -37,6 +38,21 @@ func WithHTTP(h *http.Client) Option { return func(c *Client) { c.http = h } }
 // WithTries bounds how often a call is tried; the default is 5, 1 means once.
 func WithTries(n int) Option { return func(c *Client) { c.tries = max(1, n) } }
 
+// WithTimeout bounds one try of a call, so that a connection that hangs is
+// given up and tried again; the default is 30 s. The context bounds all tries
+// together. Streams of pairs are bounded by their context alone.
+func WithTimeout(d time.Duration) Option { return func(c *Client) { c.limit = d } }
+
+// connections are the idle ones kept to the gateway: as many as calls that
+// commonly run at once. Go's default of two would open a new one a call.
+const connections = 64
+
+func transport() *http.Transport {
+	t := http.DefaultTransport.(*http.Transport).Clone()
+	t.MaxIdleConns, t.MaxIdleConnsPerHost = connections, connections
+	return t
+}
+
 // longestPause bounds the pause between two tries that the gateway does not
 // name itself, and maxAnswer an answer in memory.
 const (
@@ -50,9 +66,12 @@ func New(base string, options ...Option) (*Client, error) {
 	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
 		return nil, fmt.Errorf("expected an address such as http://127.0.0.1:8080, found %q", base)
 	}
-	c := &Client{base: strings.TrimSuffix(base, "/"), http: http.DefaultClient, tries: 5, pause: 100 * time.Millisecond}
+	c := &Client{base: strings.TrimSuffix(base, "/"), tries: 5, limit: 30 * time.Second, pause: 100 * time.Millisecond}
 	for _, o := range options {
 		o(c)
+	}
+	if c.http == nil {
+		c.http = &http.Client{Transport: transport()}
 	}
 	return c, nil
 }
@@ -90,6 +109,8 @@ func (c *Client) call(ctx context.Context, r request, out any) error {
 // once makes one try. wait is how long the gateway wants to be left alone
 // before the next; negative: another try is of no use.
 func (c *Client) once(ctx context.Context, r request, out any) (wait time.Duration, err error) {
+	ctx, cancel := context.WithTimeout(ctx, c.limit)
+	defer cancel()
 	res, err := c.send(ctx, r.method, r.path, bytes.NewReader(r.body), r.contentType, r.headers)
 	if err != nil {
 		return 0, err
@@ -98,7 +119,11 @@ func (c *Client) once(ctx context.Context, r request, out any) (wait time.Durati
 	if res.StatusCode >= 300 {
 		return retryAfter(res), problemOf(res)
 	}
-	if err := json.NewDecoder(io.LimitReader(res.Body, maxAnswer)).Decode(out); err != nil {
+	text, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer))
+	if err != nil {
+		return 0, fmt.Errorf("%s %s: read the answer: %w", r.method, r.path, err)
+	}
+	if err := json.Unmarshal(text, out); err != nil {
 		return -1, fmt.Errorf("%s %s: read the answer: %w", r.method, r.path, err)
 	}
 	return 0, nil
@@ -131,17 +156,25 @@ func (c *Client) send(ctx context.Context, method, path string, body io.Reader, 
 	return res, nil
 }
 
-// retryAfter is what a 429 or 503 asks for, 0 where it names nothing, and
-// negative for every other status.
+// retryAfter is what a 429 or 503 asks for, in seconds or as a date, 0 where it
+// names nothing. 502 and a 504 that is no problem come from what stands between
+// here and the gateway, and pass. Negative for every other status.
 func retryAfter(res *http.Response) time.Duration {
-	if res.StatusCode != http.StatusTooManyRequests && res.StatusCode != http.StatusServiceUnavailable {
+	problem := strings.HasPrefix(res.Header.Get("Content-Type"), "application/problem+json")
+	switch status := res.StatusCode; {
+	case status == http.StatusTooManyRequests || status == http.StatusServiceUnavailable:
+	case status == http.StatusBadGateway, status == http.StatusGatewayTimeout && !problem:
+	default:
 		return -1
 	}
-	seconds, err := strconv.ParseUint(res.Header.Get("Retry-After"), 10, 31)
-	if err != nil {
-		return 0
+	asked := res.Header.Get("Retry-After")
+	if seconds, err := strconv.ParseUint(asked, 10, 31); err == nil {
+		return time.Duration(seconds) * time.Second
 	}
-	return time.Duration(seconds) * time.Second
+	if at, err := http.ParseTime(asked); err == nil {
+		return max(0, time.Until(at))
+	}
+	return 0
 }
 
 // problemOf reads a refusal; whatever stands between here and the gateway may

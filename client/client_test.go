@@ -5,9 +5,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -33,7 +35,7 @@ func refuse(w http.ResponseWriter, status int) {
 }
 
 func TestRetries(t *testing.T) {
-	for _, c := range []struct{ status, failures, calls int }{{429, 2, 3}, {503, 1, 2}, {503, 9, 3}, {400, 9, 1}, {500, 9, 1}, {404, 9, 1}} {
+	for _, c := range []struct{ status, failures, calls int }{{429, 2, 3}, {503, 1, 2}, {503, 9, 3}, {400, 9, 1}, {500, 9, 1}, {404, 9, 1}, {502, 1, 2}, {504, 9, 1}} {
 		var calls atomic.Int64
 		keys := map[string]bool{}
 		gateway := dial(t, func(w http.ResponseWriter, r *http.Request) {
@@ -86,6 +88,77 @@ func TestRetryAfter(t *testing.T) {
 	}
 }
 
+// Retry-After may be a date; a 504 that is no problem is a proxy's.
+func TestRetryAfterDate(t *testing.T) {
+	var calls atomic.Int64
+	gateway := dial(t, func(w http.ResponseWriter, _ *http.Request) {
+		switch calls.Add(1) {
+		case 1:
+			w.Header().Set("Retry-After", time.Now().Add(2*time.Second).UTC().Format(http.TimeFormat)) // whole seconds: at least one to go
+			refuse(w, 503)
+		case 2:
+			http.Error(w, "a proxy", http.StatusGatewayTimeout)
+		default:
+			fmt.Fprint(w, `{}`)
+		}
+	})
+	start := time.Now()
+	if _, err := gateway.Video(t.Context(), "v1"); err != nil || calls.Load() != 3 || time.Since(start) < 900*time.Millisecond {
+		t.Errorf("%d calls in %s: %v", calls.Load(), time.Since(start), err)
+	}
+}
+
+// A try that hangs, or whose answer breaks off, is given up and made again.
+func TestHangingTries(t *testing.T) {
+	var calls atomic.Int64
+	gateway := dial(t, func(w http.ResponseWriter, r *http.Request) {
+		switch calls.Add(1) {
+		case 1:
+			<-r.Context().Done()
+		case 2:
+			w.Header().Set("Content-Length", "100")
+			fmt.Fprint(w, `{"id":`)
+		default:
+			fmt.Fprint(w, `{"id":"v1"}`)
+		}
+	}, client.WithTimeout(200*time.Millisecond))
+	if v, err := gateway.Video(t.Context(), "v1"); err != nil || v.ID != "v1" || calls.Load() != 3 {
+		t.Errorf("%d calls: %+v, %v", calls.Load(), v, err)
+	}
+}
+
+// Calls that follow each other, 16 at a time, share connections.
+func TestConnectionsAreKept(t *testing.T) {
+	var opened atomic.Int64
+	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, `{}`) }))
+	s.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+		if state == http.StateNew {
+			opened.Add(1)
+		}
+	}
+	s.Start()
+	t.Cleanup(s.Close)
+	c, err := client.New(s.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const callers, calls = 16, 50
+	var all sync.WaitGroup
+	for range callers {
+		all.Go(func() {
+			for range calls {
+				if _, err := c.Video(t.Context(), "v1"); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	all.Wait()
+	if n := opened.Load(); n > 2*callers {
+		t.Errorf("%d connections for %d calls by %d callers", n, callers*calls, callers)
+	}
+}
+
 func TestPages(t *testing.T) {
 	gateway := dial(t, func(w http.ResponseWriter, r *http.Request) {
 		var q client.Query
@@ -133,7 +206,7 @@ func TestPairs(t *testing.T) {
 }
 
 func TestNoProblem(t *testing.T) {
-	gateway := dial(t, func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "<html>a proxy", http.StatusBadGateway) })
+	gateway := dial(t, func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "<html>a proxy", http.StatusBadGateway) }, client.WithTries(1))
 	var problem *client.Problem
 	if _, err := gateway.Video(t.Context(), "v"); !errors.As(err, &problem) || problem.Status != 502 || !strings.Contains(problem.Detail, "a proxy") {
 		t.Errorf("%v", err)

@@ -20,10 +20,19 @@ const contentPairs = "text/tab-separated-values"
 // Nothing is kept, whatever the length; lines cannot be sent twice, so nothing
 // is tried again. It ends with the first error.
 func (c *Client) Pairs(ctx context.Context, lines io.Reader) iter.Seq2[PairScore, error] {
+	return c.pairs(ctx, lines, "cosine")
+}
+
+// PairScores is Pairs with the score in place of the cosine.
+func (c *Client) PairScores(ctx context.Context, lines io.Reader) iter.Seq2[PairScore, error] {
+	return c.pairs(ctx, lines, "score")
+}
+
+func (c *Client) pairs(ctx context.Context, lines io.Reader, column string) iter.Seq2[PairScore, error] {
 	return func(yield func(PairScore, error) bool) {
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel() // a caller that has enough ends the stream
-		res, err := c.send(ctx, http.MethodPost, "/v1/similarity", io.NopCloser(lines), contentPairs, nil)
+		res, err := c.send(ctx, http.MethodPost, "/v1/similarity?column="+column, io.NopCloser(lines), contentPairs, nil)
 		if err != nil {
 			yield(PairScore{}, err)
 			return
@@ -35,7 +44,7 @@ func (c *Client) Pairs(ctx context.Context, lines io.Reader) iter.Seq2[PairScore
 		}
 		scanner := bufio.NewScanner(res.Body)
 		for scanner.Scan() {
-			score, err := pairOf(scanner.Text())
+			score, err := pairOf(scanner.Text(), column)
 			if !yield(score, err) || err != nil {
 				return
 			}
@@ -47,7 +56,7 @@ func (c *Client) Pairs(ctx context.Context, lines io.Reader) iter.Seq2[PairScore
 }
 
 // pairOf reads a line of the answer.
-func pairOf(line string) (PairScore, error) {
+func pairOf(line, column string) (PairScore, error) {
 	fields := strings.Split(line, "\t")
 	if len(fields) != 3 {
 		return PairScore{}, fmt.Errorf("read scores: expected three fields, found %q", line)
@@ -59,17 +68,27 @@ func pairOf(line string) (PairScore, error) {
 	if fields[2] == "" {
 		return out, nil
 	}
-	cosine, err := strconv.ParseFloat(fields[2], 64)
+	number, err := strconv.ParseFloat(fields[2], 64)
 	if err != nil {
 		return PairScore{}, fmt.Errorf("read scores: %w", err)
 	}
-	out.Cosine = &cosine
+	if column == "score" {
+		out.Score = &number
+	} else {
+		out.Cosine = &number
+	}
 	return out, nil
 }
 
 // Evaluate compares scores with the labels of a label.tsv.
 func (c *Client) Evaluate(ctx context.Context, lines io.Reader) (*Evaluation, error) {
-	res, err := c.send(ctx, http.MethodPost, "/v1/evaluations", io.NopCloser(lines), contentPairs, nil)
+	return c.EvaluatePoints(ctx, lines, 0)
+}
+
+// EvaluatePoints also returns up to that many of the pairs, at most 4,000,
+// spread over the file: a scatter plot.
+func (c *Client) EvaluatePoints(ctx context.Context, lines io.Reader, points int) (*Evaluation, error) {
+	res, err := c.send(ctx, http.MethodPost, fmt.Sprintf("/v1/evaluations?points=%d", points), io.NopCloser(lines), contentPairs, nil)
 	if err != nil {
 		return nil, err
 	}

@@ -100,6 +100,56 @@ type Page struct {
 	NextPageToken string   `json:"next_page_token"`
 }
 
+// batch is a question of several queries; batchAnswer answers it.
+type batch struct {
+	Queries     []Query `json:"queries"`
+	MinSequence uint64  `json:"min_sequence,omitempty"`
+	WaitMS      int64   `json:"wait_ms,omitempty"`
+}
+
+type batchAnswer struct {
+	Envelope
+	Answers []BatchItem `json:"answers"`
+}
+
+// BatchItem is the answer to one query of several: a Page, or the Problem in
+// place of it.
+type BatchItem struct {
+	Page    *Page    `json:"answer"`
+	Problem *Problem `json:"problem"`
+}
+
+// Similarity has a score a pair, in order.
+type Similarity struct {
+	Envelope
+	Results []PairScore `json:"results"`
+	Inputs  []Report    `json:"inputs"`
+}
+
+// Embeddings has an embedding a content, in order.
+type Embeddings struct {
+	Envelope
+	Embeddings [][]float32 `json:"embeddings"`
+	Inputs     []Report    `json:"inputs"`
+}
+
+// Map is a sample of the index along the two directions in which its
+// embeddings differ most; Explained is the share of their variance along each.
+type Map struct {
+	Envelope
+	Points    []MapPoint `json:"points"`
+	Explained [2]float64 `json:"explained"`
+}
+
+// MapPoint is one video of a Map; X and Y are from -1 to 1.
+type MapPoint struct {
+	ID         string  `json:"id"`
+	Title      string  `json:"title"`
+	CategoryID int64   `json:"category_id"`
+	X          float64 `json:"x"`
+	Y          float64 `json:"y"`
+}
+
 // PairScore is how alike two videos are; nil where one is not indexed.
 type PairScore struct {
 	A      string   `json:"a"`
@@ -132,6 +182,7 @@ type State struct {
 	TagIDs         []int64   `json:"tag_ids"`
 	PublishedAt    time.Time `json:"published_at"`
 	ThumbnailURL   string    `json:"thumbnail_url"`
+	Frames         *Frames   `json:"frames"` // without their data; nil: none
 }
 
 // Explanation splits a cosine: Late + Early + Cross = Cosine.
@@ -143,7 +194,10 @@ type Explanation struct {
 	Score  float64   `json:"score"`
 	Late   float64   `json:"late"`
 	Early  float64   `json:"early"`
-	Cross  float64   `json:"cross"`
+	Cross  float64   `json:"cross"` // LateEarly + EarlyLate
+
+	LateEarly float64 `json:"late_early"`
+	EarlyLate float64 `json:"early_late"`
 	// Modalities, where asked for, say what title, speech and frames add.
 	Modalities []struct {
 		Name  string   `json:"name"`
@@ -170,8 +224,21 @@ type Evaluation struct {
 	Spearman   *float64 `json:"spearman"` // nil where it is undefined
 	Pairs      int      `json:"pairs"`
 	Missing    int      `json:"missing"`
-	Unlabelled int      `json:"unlabelled"`
+	Unlabelled int      `json:"unlabelled"` // lines without a label
+	Points     []Point  `json:"points"`     // of EvaluatePoints
 }
+
+// Point is one pair of an Evaluation with both judgements.
+type Point struct {
+	A      string  `json:"a"`
+	B      string  `json:"b"`
+	Label  float64 `json:"label"`
+	Cosine float64 `json:"cosine"`
+	Score  float64 `json:"score"`
+}
+
+// typeNotReached is the problem of an index that has not seen MinSequence.
+const typeNotReached = "urn:videosim:problem:sequence-not-reached"
 
 // Problem is an answer that says no (RFC 9457). Type is stable.
 type Problem struct {

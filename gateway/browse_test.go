@@ -11,6 +11,7 @@ import (
 
 	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/emulation"
+	cdpinput "github.com/chromedp/cdproto/input"
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
 )
@@ -25,7 +26,9 @@ func TestPageInChromium(t *testing.T) {
 		t.Fatal(err)
 	}
 
+	b.starts()
 	b.searches()
+	b.filters()
 	b.compares()
 	b.looksAtTheMap()
 	b.evaluates(labels, text)
@@ -41,6 +44,19 @@ func labelFile(videos int) string {
 		fmt.Fprintf(&text, "v%d\tv%d\t%.2f\n", i%videos, (i*7+1)%videos, float64(i%21)/20)
 	}
 	return text.String()
+}
+
+// starts: without a question, the page offers videos to start from.
+func (b *browser) starts() {
+	b.t.Helper()
+	b.open("")
+	b.until(`document.querySelectorAll("#samples a").length === 6`)
+	b.shot("start")
+	b.do(chromedp.Click(chromedp.CSS("#samples li:first-child a")))
+	b.until(`location.hash.startsWith("#/search?id=v") && document.querySelectorAll("#results li").length === 10 && document.getElementById("hint").hidden`)
+	if got := b.text(`document.getElementById("found").textContent`); !strings.HasPrefix(got, "10 videos") {
+		b.t.Errorf("a reader hears %q", got)
+	}
 }
 
 func (b *browser) searches() {
@@ -76,6 +92,10 @@ func (b *browser) searches() {
 	}
 	b.shot("explain")
 	b.do(chromedp.KeyEvent(kb.Escape))
+	b.until(`!document.getElementById("explain").open && document.activeElement.textContent === "Why?"`) // the focus goes back to where it was
+	b.do(chromedp.KeyEvent(kb.Enter))
+	b.until(`document.querySelector("#explain tr.sum") !== null`)
+	b.do(chromedp.Click(chromedp.CSS("#explain form button")))
 	b.until(`!document.getElementById("explain").open`)
 
 	b.do(chromedp.Click(chromedp.CSS(`input[value="text"] + span`)), chromedp.Evaluate[chromedp.Void](`document.getElementById("q").value = "猫咪第一次见雪 · 第二集"`),
@@ -84,6 +104,27 @@ func (b *browser) searches() {
 	if hash := b.text("decodeURIComponent(location.hash)"); !strings.HasPrefix(hash, "#/search?text=猫咪") {
 		b.t.Errorf("address %q", hash)
 	}
+	b.do(chromedp.Evaluate[chromedp.Void]("history.back()"))
+	b.until(`document.getElementById("q").value === "v1" && document.querySelector("#seed .title") !== null && document.querySelectorAll("#results li").length === 10`)
+}
+
+// filters: they are in the address, which brings them back.
+func (b *browser) filters() {
+	b.t.Helper()
+	b.open("#/search?id=v1")
+	b.until(`document.querySelectorAll("#results li").length === 10`)
+	b.do(chromedp.Click(chromedp.CSS("#filters")), chromedp.SendKeys(chromedp.CSS(`#search [name="category"]`), "2"),
+		chromedp.Evaluate[chromedp.Void](`document.querySelector('#search [name="before"]').value = "2025-03-20"`),
+		chromedp.Focus(chromedp.CSS("#q")), chromedp.KeyEvent(kb.Enter))
+	b.until(`location.hash.includes("category=2&before=2025-03-20") && document.getElementById("filters").textContent === "Filters (2 set)" && document.getElementById("found").textContent !== ""`)
+	want := b.call("GET", "/v1/videos/v1/similar?category=2&published_before=2025-03-20T00:00:00Z", "").want(200).ids()
+	if got := b.text(`[...document.querySelectorAll("#results .chip:first-child")].map((c) => c.textContent.slice(3)).join(" ")`); got != strings.Join(want, " ") || len(want) == 0 {
+		b.t.Errorf("filtered results %s, want %v", got, want)
+	}
+	b.open("#/search?id=v1&category=99")
+	b.until(`document.getElementById("found").textContent.startsWith("Nothing") && document.querySelector('#search [name="category"]').value === "99"`)
+	b.do(chromedp.Click(chromedp.CSS(`nav a[href="#/search"]`)))
+	b.until(`document.querySelector('#search [name="category"]').value === "" && document.querySelectorAll("#samples a").length === 6`)
 }
 
 func (b *browser) compares() {
@@ -110,8 +151,40 @@ func (b *browser) looksAtTheMap() {
 	b.do(chromedp.Focus(chromedp.CSS("#map-plot")), chromedp.KeyEvent(kb.ArrowRight), chromedp.KeyEvent(kb.ArrowUp))
 	b.until(`document.querySelector("#map-plot .chosen") !== null && document.getElementById("map-caption").textContent.includes("category")`)
 	b.shot("map")
-	b.do(chromedp.KeyEvent(kb.Enter))
+	b.pointsAtTheMap()
+	b.do(chromedp.Focus(chromedp.CSS("#map-plot")), chromedp.KeyEvent(kb.Enter))
 	b.until(`location.hash.startsWith("#/search?id=v") && document.querySelectorAll("#results li").length === 10`)
+}
+
+// pointsAtTheMap: what is under the mouse is described, and only a click picks it.
+func (b *browser) pointsAtTheMap() {
+	b.t.Helper()
+	box := strings.Fields(b.text(`(() => {
+		const dots = [...document.querySelectorAll("#map-plot circle")], chosen = document.querySelector("#map-plot .chosen");
+		const apart = (a, b) => Math.hypot(a.cx.baseVal.value - b.cx.baseVal.value, a.cy.baseVal.value - b.cy.baseVal.value);
+		// Videos of one title lie in one place; no others may be near.
+		const one = dots.find((d) => apart(d, chosen) > 12 && dots.every((o) => apart(o, d) < 0.5 || apart(o, d) > 12)).getBoundingClientRect();
+		return (one.x + one.width / 2) + " " + (one.y + one.height / 2);
+	})()`))
+	x, errX := strconv.ParseFloat(box[0], 64)
+	y, errY := strconv.ParseFloat(box[1], 64)
+	if errX != nil || errY != nil {
+		b.t.Fatal(box)
+	}
+	before := b.text(`document.getElementById("map-caption").textContent`)
+	at := func(kind cdpinput.DispatchMouseEventType, button cdpinput.MouseButton) step {
+		return chromedp.Func(func(ctx context.Context, tab *chromedp.Target) error {
+			_, err := cdp.Call(ctx, tab, cdpinput.DispatchMouseEvent, cdpinput.DispatchMouseEventParams{Type: kind, X: x, Y: y, Button: button, ClickCount: 1})
+			return err
+		})
+	}
+	b.do(at(cdpinput.DispatchMouseEventTypeMouseMoved, cdpinput.MouseButtonNone))
+	b.until(`document.querySelector("#map-plot .near:not(.chosen)") !== null && document.querySelector("#map-plot .chosen") !== null`)
+	b.do(at(cdpinput.DispatchMouseEventTypeMousePressed, cdpinput.MouseButtonLeft), at(cdpinput.DispatchMouseEventTypeMouseReleased, cdpinput.MouseButtonLeft))
+	b.until(`document.querySelector("#map-plot .chosen").getBoundingClientRect().x < ` + box[0] + ` && document.querySelectorAll("#map-plot .chosen").length === 1`)
+	if got := b.text(`document.getElementById("map-caption").textContent`); got == before || !strings.Contains(got, "category") {
+		b.t.Errorf("a click on another point tells %q", got)
+	}
 }
 
 func (b *browser) evaluates(file, text string) {
@@ -152,6 +225,14 @@ func (b *browser) usesTheKeyboard() {
 	b.t.Helper()
 	b.open("#/map")
 	b.until(`document.querySelectorAll("#map-plot circle").length > 0`)
+	b.do(chromedp.KeyEvent(kb.Tab))
+	if got := b.text(`document.activeElement.id + " " + (document.activeElement.getBoundingClientRect().left >= 0)`); got != "skip true" {
+		b.t.Errorf("the first tab leads to %q, want the link that skips, in sight", got)
+	}
+	b.do(chromedp.KeyEvent(kb.Enter))
+	b.until(`document.activeElement.id === "main" && location.hash === "#/map"`)
+	b.do(chromedp.KeyEvent(kb.Tab))
+	b.until(`document.activeElement.id === "map-plot"`)
 	b.do(chromedp.KeyEvent("/"))
 	b.until(`document.activeElement.id === "q" && !document.getElementById("page-search").hidden`)
 	// The test's keyboard types the sign even though the page has taken the key.

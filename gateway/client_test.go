@@ -42,30 +42,53 @@ func TestGoClient(t *testing.T) {
 	if len(seen) != 29 {
 		t.Errorf("%d results on all pages, want 29", len(seen))
 	}
-	scores, err := c.Similarity(ctx, [2]client.Input{client.ID("v1"), client.ID("v2")}, [2]client.Input{client.ID("v1"), client.ID("nobody")})
-	if err != nil || len(scores) != 2 || scores[0].Cosine == nil || scores[1].Cosine != nil {
-		t.Fatalf("similarity: %+v %v", scores, err)
+	items, err := c.SimilarBatch(ctx, client.Query{Positive: []client.Input{client.ID("v1")}, K: 3, MinSequence: last, WaitMS: 5000}, client.Query{Positive: []client.Input{client.ID("nobody")}})
+	if err != nil || len(items) != 2 || items[0].Page == nil || len(items[0].Page.Results) != 3 || items[0].Page.Model != testModel || items[1].Problem == nil || items[1].Problem.Status != 404 {
+		t.Fatalf("batch: %+v %v", items, err)
 	}
+	answer, err := c.Similarity(ctx, [2]client.Input{client.ID("v1"), client.ID("v2")}, [2]client.Input{client.ID("v1"), client.ID("nobody")})
+	if err != nil || len(answer.Results) != 2 || answer.Results[0].Cosine == nil || answer.Results[1].Cosine != nil || answer.Model != testModel || answer.MissingIDs[0] != "nobody" {
+		t.Fatalf("similarity: %+v %v", answer, err)
+	}
+	scores := answer.Results
 	for s, err := range c.Pairs(ctx, strings.NewReader("v1\tv2\t0.5\n")) {
 		if d := *s.Cosine - *scores[0].Cosine; err != nil || d > 1e-8 || d < -1e-8 {
 			t.Errorf("the stream says %v, the call %v (%v)", *s.Cosine, *scores[0].Cosine, err)
 		}
 	}
+	for s, err := range c.PairScores(ctx, strings.NewReader("v1\tv2\n")) {
+		if err != nil || s.Cosine != nil || *s.Score-*scores[0].Score > 1e-8 || *s.Score-*scores[0].Score < -1e-8 {
+			t.Errorf("the stream of scores says %+v, the call %v (%v)", s, *scores[0].Score, err)
+		}
+	}
 	why, err := c.Explain(ctx, "v1", "v2", true)
-	if err != nil || len(why.Modalities) != 3 || why.Late+why.Early+why.Cross-why.Cosine > 1e-9 {
+	if err != nil || len(why.Modalities) != 3 || why.Late+why.Early+why.Cross-why.Cosine > 1e-9 || why.LateEarly+why.EarlyLate-why.Cross > 1e-9 {
 		t.Errorf("explain: %+v %v", why, err)
 	}
 	if e, err := c.Evaluate(ctx, strings.NewReader("v1\tv2\t0.5\nv3\tv4\t1\nv5\tv6\t0\n")); err != nil || e.Pairs != 3 || e.Spearman == nil {
 		t.Errorf("evaluate: %+v %v", e, err)
 	}
-	if all, err := c.Embed(ctx, client.Video{Title: "x"}); err != nil || len(all) != 1 || len(all[0]) != testDim {
-		t.Errorf("embed: %v %v", all, err)
+	if e, err := c.EvaluatePoints(ctx, strings.NewReader("v1\tv2\t0.5\nv3\tv4\t1\n"), 10); err != nil || len(e.Points) != 2 || e.Points[0].B != "v2" || e.Points[0].Label != 0.5 {
+		t.Errorf("points: %+v %v", e, err)
+	}
+	if all, err := c.Embed(ctx, client.Video{Title: "x"}); err != nil || len(all.Embeddings) != 1 || len(all.Embeddings[0]) != testDim || all.Inputs[0].Modalities[0] != "title" {
+		t.Errorf("embed: %+v %v", all, err)
+	}
+	if m, err := c.Map(ctx, 20); err != nil || len(m.Points) < 3 || len(m.Points) > 20 || m.Explained[0] <= 0 {
+		t.Errorf("map: %+v %v", m, err)
 	}
 	if s, err := c.Video(ctx, "v1"); err != nil || s.State != "indexed" || s.Title != "title 1" {
 		t.Errorf("video: %+v %v", s, err)
 	}
 	if d, err := c.Delete(ctx, "v1"); err != nil || d.Sequence <= last {
 		t.Errorf("delete: %+v %v", d, err)
+	}
+	edit, err := c.Publish(ctx, client.Video{ID: "v2", Title: "edited"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s, err := c.Await(ctx, edit); err != nil || s.State != "indexed" || s.IndexedVersion != edit.Sequence || s.Title != "edited" {
+		t.Errorf("await: %+v %v", s, err)
 	}
 	var problem *client.Problem
 	if _, err := c.Similar(ctx, client.Query{Positive: []client.Input{client.ID("nobody")}}); !errors.As(err, &problem) || problem.Status != 404 || problem.MissingIDs[0] != "nobody" {

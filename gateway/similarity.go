@@ -81,7 +81,7 @@ func (g *server) similarity(c *gin.Context) error {
 func bothFreshness(c *gin.Context, body freshness) (freshness, error) {
 	p := readParams(c, "column", "min_sequence", "wait_ms", "model")
 	query := p.freshness()
-	if column := p.text("column"); column != "" && column != "cosine" && column != "score" {
+	if column := p.text("column"); p.values.Has("column") && column != "cosine" && column != "score" {
 		p.fault("column", "expected cosine or score, found %q", column)
 	}
 	if query == (freshness{}) {

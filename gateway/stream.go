@@ -53,7 +53,7 @@ func (g *server) streamPairs(c *gin.Context, body *bufio.Reader) error {
 	p := readParams(c, "column", "min_sequence", "wait_ms", "model")
 	fresh := p.freshness()
 	column := p.text("column")
-	if column != "" && column != "cosine" && column != "score" {
+	if p.values.Has("column") && column != "cosine" && column != "score" {
 		p.fault("column", "expected cosine or score, found %q", column)
 	}
 	if p.err != nil {

@@ -41,6 +41,10 @@ func TestStrictDecoding(t *testing.T) {
 		{"/v1/embeddings", `{"videos":[{"title":"x","tag_ids":[1.5]}]}`, "videos[0].tag_ids"},
 		{"/v1/videos", `{"id":"a","id":"b","title":"x"}`, "id"},
 		{"/v1/videos", `{"id":"a","category_id":1e30}`, "category_id"},
+		{"/v1/videos", `{"id":"a","title":null}`, "title"},
+		{"/v1/videos", `{"id":"a","frames":{"dim":null}}`, "frames.dim"},
+		{"/v1/similar", `{"positive":[{"video":{"title":"x","asr_text":null}}]}`, "positive[0].video.asr_text"},
+		{"/v1/embeddings", `{"videos":[{"title":"x","tag_ids":[1,null]}]}`, "videos[0].tag_ids[1]"},
 	} {
 		name := c.body
 		if len(name) > 60 {

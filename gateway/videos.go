@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/gin-gonic/gin"
-	"github.com/go-json-experiment/json/jsontext"
 
 	"videosim/shared/errs"
 	"videosim/shared/event"
@@ -38,8 +37,8 @@ func (g *server) publish(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	if media == event.ContentJSON { // names the place of a repeated field, which protobuf's decoder does not
-		if err := decodeJSON(body, new(jsontext.Value)); err != nil {
+	if media == event.ContentJSON { // protobuf's decoder takes null, and does not name the place of a repeated field
+		if err := decodeJSON(body, new(any)); err != nil {
 			return err
 		}
 	}

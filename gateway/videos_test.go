@@ -136,7 +136,11 @@ func (p *path) indexOne(ctx context.Context, m *bus.Message) error {
 	if e.Deleted {
 		return p.rig.index.Delete(ctx, []string{e.Id})
 	}
-	return p.rig.index.Upsert(ctx, []vecdb.Record{{ID: e.Id, Embedding: e.Embedding, Title: e.Title, CategoryID: e.CategoryId, TagIDs: e.TagIds, ThumbnailURL: e.ThumbnailUrl, Sequence: e.Sequence}})
+	r := vecdb.Record{ID: e.Id, Embedding: e.Embedding, Title: e.Title, CategoryID: e.CategoryId, TagIDs: e.TagIds, ThumbnailURL: e.ThumbnailUrl, Sequence: e.Sequence}
+	if e.PublishedAt.IsValid() {
+		r.PublishedAt = e.PublishedAt.AsTime()
+	}
+	return p.rig.index.Upsert(ctx, []vecdb.Record{r})
 }
 
 func idOf(subject string) string {

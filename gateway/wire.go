@@ -81,6 +81,9 @@ func (g *server) toQueries(in []input, path string) ([]query.Input, error) {
 
 // content decodes a video that is only asked about. It needs no id.
 func (g *server) content(raw []byte, path string) (*event.VideoEvent, error) {
+	if err := decodeJSON(raw, new(any)); err != nil { // as in publish
+		return nil, within(path, err)
+	}
 	v, err := event.Decode(raw, event.ContentJSON)
 	if err != nil {
 		return nil, within(path, err)

@@ -18,59 +18,94 @@ export class Problem extends Error {
   }
 }
 
+const storedKey = "videosim-key";
+
+// setKey keeps the API key until the tab closes; "" forgets it.
+export function setKey(key) {
+  if (key) sessionStorage.setItem(storedKey, key);
+  else sessionStorage.removeItem(storedKey);
+  $("key-button").textContent = key ? "API key set" : "API key";
+}
+
+export const hasKey = () => sessionStorage.getItem(storedKey) !== null;
+
+// askKey opens the dialog for the key, and says why.
+export function askKey(why = "") {
+  $("key-message").textContent = why;
+  $("key-forget").hidden = !hasKey();
+  if (!$("key-dialog").open) $("key-dialog").showModal(); // two calls may fail together
+}
+
 // call asks the gateway; a 401 asks for the key. A string or a file goes out
 // as lines of pairs, anything else as JSON.
-export async function call(method, path, body) {
+export async function call(method, path, body, signal) {
   const headers = {};
-  const key = sessionStorage.getItem("videosim-key");
+  const key = sessionStorage.getItem(storedKey);
   if (key) headers.Authorization = "Bearer " + key;
   const lines = body instanceof Blob;
   if (body) headers["Content-Type"] = lines ? "text/tab-separated-values" : "application/json";
-  const response = await fetch(path, { method, headers, body: body && !lines ? JSON.stringify(body) : body }).catch(() => {
-    throw new Error("The gateway does not answer.");
+  const response = await fetch(path, { method, headers, signal, body: body && !lines ? JSON.stringify(body) : body }).catch((e) => {
+    if (e.name === "AbortError") throw e;
+    throw new Error(lines ? "The gateway does not answer, or the file has changed since it was chosen." : "The gateway does not answer.");
   });
-  const answer = await response.json().catch(() => ({}));
+  const answer = await response.json().catch((e) => {
+    if (e.name === "AbortError") throw e;
+    return {};
+  });
   if (!response.ok) {
-    if (response.status === 401) $("key-dialog").showModal();
+    if (response.status === 401) askKey(key ? "The gateway does not know this key." : "This gateway asks for a key.");
     throw new Problem(answer, response.status);
   }
   if (answer.model) $("status").textContent = `model ${answer.model} · ${answer.indexed_sequence.toLocaleString("en")} events seen`;
   return answer;
 }
 
-// busy keeps a button down while its work runs, and shows what fails.
-export async function busy(button, where, work) {
-  if (button) button.disabled = true;
+const turns = new Map(); // what is at work, a region of the page each
+
+// turn does the work of a region, which shows that it is busy; what was at
+// work there is given up, so that a late answer never overwrites a newer one.
+// A failure shows in where.
+export async function turn(region, where, work) {
+  turns.get(region)?.abort();
+  const stop = new AbortController();
+  turns.set(region, stop);
+  region.setAttribute("aria-busy", "true");
   where.textContent = "";
-  document.body.classList.add("busy");
   try {
-    await work();
+    await work(stop.signal);
   } catch (e) {
-    where.textContent = e.message;
+    if (!stop.signal.aborted) where.textContent = e.message;
   } finally {
-    if (button) button.disabled = false;
-    document.body.classList.remove("busy");
+    if (turns.get(region) === stop) region.removeAttribute("aria-busy");
   }
 }
 
 // video asks for one video's fields; null where nobody has it.
-export async function video(id) {
+export async function video(id, signal) {
   try {
-    return await call("GET", `/v1/videos/${encodeURIComponent(id)}`);
+    return await call("GET", `/v1/videos/${encodeURIComponent(id)}`, undefined, signal);
   } catch (e) {
     if (e.status === 404) return null;
     throw e;
   }
 }
 
-export function explanation(a, b) {
-  return call("GET", `/v1/videos/${encodeURIComponent(a)}/explain/${encodeURIComponent(b)}?modalities=true`);
+export function explanation(a, b, signal) {
+  return call("GET", `/v1/videos/${encodeURIComponent(a)}/explain/${encodeURIComponent(b)}?modalities=true`, undefined, signal);
 }
 
-// go opens a part of the page: go("search", {id: "v1"}).
-export function go(page, params = {}) {
+export function address(page, params = {}) {
   const query = new URLSearchParams(params).toString();
-  location.hash = "#/" + page + (query ? "?" + query : "");
+  return "#/" + page + (query ? "?" + query : "");
+}
+
+// go opens a part of the page: go("search", {id: "v1"}). What is asked is in
+// the address, so the way back and a bookmark lead to it; the same again asks
+// again.
+export function go(page, params) {
+  const to = address(page, params);
+  if (location.hash === to) dispatchEvent(new HashChangeEvent("hashchange"));
+  else location.hash = to;
 }
 
 // hue gives a number, such as a category, a colour of its own.

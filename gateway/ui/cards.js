@@ -1,10 +1,13 @@
 // Videos as cards, numbers as bars, and the explanation of a score.
 import { element, hue } from "./api.js";
 
+const signs = new Intl.Segmenter(); // what people take for one sign: an emoji may be seven characters
+
 // thumbnail is the video's own picture, or the first sign of its title on the
 // colour of its category.
 export function thumbnail(v) {
-  const none = element("div", { className: "thumb", textContent: [...(v.title || v.id || "▶")][0], ariaHidden: "true" });
+  const none = element("div", { className: "thumb", ariaHidden: "true",
+    textContent: [...signs.segment((v.title || v.id).trim())][0]?.segment ?? "▶" });
   none.style.setProperty("--hue", hue(v.category_id || 0));
   if (!v.thumbnail_url) return none;
   const image = element("img", { className: "thumb", src: v.thumbnail_url, alt: "", loading: "lazy", referrerPolicy: "no-referrer" });
@@ -32,14 +35,15 @@ export function card(tag, v, below, right) {
   return element(tag, { className: "result" },
     thumbnail(v),
     element("div", { className: "about" },
-      element("div", { className: "title", textContent: v.title || v.id }),
+      element("h3", { className: "title", dir: "auto", title: v.title || v.id, textContent: v.title || v.id }),
       fields(v), ...below),
     ...(right ? [right] : []));
 }
 
 export function score(r) {
-  return element("div", { className: "score", title: "cosine " + r.cosine.toFixed(4) },
-    bar(r.score, "score"), element("span", { textContent: r.score.toFixed(3) }));
+  return element("div", { className: "score" },
+    bar(r.score, "score"), element("span", { textContent: r.score.toFixed(3) }),
+    element("span", { className: "cosine", textContent: "cosine " + r.cosine.toFixed(4) }));
 }
 
 // explained is the explanation of a pair's score as people read it.

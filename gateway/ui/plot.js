@@ -10,38 +10,50 @@ function shape(tag, attributes, text) {
 }
 
 // scatter draws points {x, y, hue} into svg. ranges are [low, high]; axes, where
-// given, names them. picked(point, i) is told what is chosen, opened(point) what
-// is opened by a double click or Enter.
-export function scatter(svg, points, { x, y, axes, picked, opened }) {
-  const width = 720, height = axes ? 480 : 560;
-  const edge = axes ? { left: 56, right: 16, top: 16, bottom: 48 } : { left: 14, right: 14, top: 14, bottom: 14 };
+// given, names them. A point under the mouse is described in caption; a click,
+// a touch or the arrow keys pick one, which picked(point) is told; a double
+// click or Enter opens it.
+export function scatter(svg, points, { x, y, axes, caption, describe, picked, opened }) {
+  const width = svg.clientWidth || 720, height = Math.round(Math.min(560, Math.max(300, innerHeight * 0.6), width)); // real pixels, so that text keeps its size
+  const edge = axes ? { left: 62, right: 24, top: 14, bottom: 46 } : { left: 14, right: 14, top: 14, bottom: 14 };
   const place = (value, [low, high], from, to) => from + ((value - low) / (high - low || 1)) * (to - from);
   const at = points.map((p) => [place(p.x, x, edge.left, width - edge.right), place(p.y, y, height - edge.bottom, edge.top)]);
   svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
   svg.replaceChildren();
   if (axes) drawAxes(svg, { x, y, axes, width, height, edge, place });
   const dots = points.map((p, i) => {
-    const dot = shape("circle", { cx: at[i][0].toFixed(1), cy: at[i][1].toFixed(1), r: axes ? 3 : 4.5, class: "point" });
+    const dot = shape("circle", { cx: at[i][0].toFixed(1), cy: at[i][1].toFixed(1), r: axes ? 3.5 : 5, class: "point" });
     if (p.hue !== undefined) dot.style.setProperty("--hue", p.hue);
     return dot;
   });
   svg.append(...dots);
 
+  const summary = caption.textContent;
   let chosen = -1;
+  const mark = (name, i) => {
+    svg.querySelector("." + name)?.classList.remove(name);
+    if (i < 0) return;
+    dots[i].classList.add(name);
+    svg.append(dots[i]); // above the others
+  };
+  const hint = (i) => {
+    mark("near", i);
+    const told = i < 0 ? chosen : i;
+    caption.textContent = told < 0 ? summary : describe(points[told]);
+  };
   const choose = (i) => {
     if (i < 0) return;
-    if (chosen >= 0) dots[chosen].classList.remove("chosen");
     chosen = i;
-    dots[i].classList.add("chosen");
-    svg.append(dots[i]); // above the others
+    mark("chosen", i);
+    hint(-1);
     picked(points[i]);
   };
   const nearest = (event) => {
-    const box = svg.getBoundingClientRect();
-    const px = ((event.clientX - box.left) / box.width) * width, py = ((event.clientY - box.top) / box.height) * height;
-    return closest(at, (cx, cy) => Math.hypot(cx - px, cy - py), 40);
+    const p = new DOMPoint(event.clientX, event.clientY).matrixTransform(svg.getScreenCTM().inverse());
+    return closest(at, (cx, cy) => Math.hypot(cx - p.x, cy - p.y), event.pointerType === "mouse" ? 16 : 28);
   };
-  svg.onpointermove = (event) => event.pointerType === "mouse" && choose(nearest(event));
+  svg.onpointermove = (event) => event.pointerType === "mouse" && hint(nearest(event));
+  svg.onpointerleave = () => hint(-1);
   svg.onclick = (event) => choose(nearest(event));
   svg.ondblclick = () => chosen >= 0 && opened(points[chosen]);
   svg.onkeydown = (event) => {
@@ -77,11 +89,12 @@ function drawAxes(svg, { x, y, axes, width, height, edge, place }) {
     const vx = x[0] + ((x[1] - x[0]) * i) / 4, vy = y[0] + ((y[1] - y[0]) * i) / 4;
     const px = place(vx, x, edge.left, width - edge.right), py = place(vy, y, height - edge.bottom, edge.top);
     svg.append(
-      shape("line", { x1: edge.left, x2: width - edge.right, y1: py, y2: py, class: "rule" }),
-      shape("text", { x: edge.left - 8, y: py + 5, class: "tick end" }, vy.toFixed(2)),
-      shape("text", { x: px, y: height - edge.bottom + 20, class: "tick " + (i === 4 ? "end" : "middle") }, vx.toFixed(2)));
+      shape("line", { x1: edge.left - 10, x2: width - edge.right + 10, y1: py, y2: py, class: "rule" }),
+      shape("text", { x: edge.left - 18, y: py + 4, class: "tick end" }, vy.toFixed(2)),
+      shape("text", { x: px, y: height - edge.bottom + 20, class: "tick middle" }, vx.toFixed(2)));
   }
   svg.append(
+    shape("line", { x1: edge.left, x2: width - edge.right, y1: height - edge.bottom, y2: edge.top, class: "diagonal" }),
     shape("text", { x: (edge.left + width - edge.right) / 2, y: height - 6, class: "axis middle" }, axes[0]),
-    shape("text", { x: 14, y: (edge.top + height - edge.bottom) / 2, class: "axis middle", transform: `rotate(-90 14 ${(edge.top + height - edge.bottom) / 2})` }, axes[1]));
+    shape("text", { x: 13, y: (edge.top + height - edge.bottom) / 2, class: "axis middle", transform: `rotate(-90 13 ${(edge.top + height - edge.bottom) / 2})` }, axes[1]));
 }

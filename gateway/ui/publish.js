@@ -1,5 +1,5 @@
 // Publish a video, and wait until queries see it.
-import { $, busy, call, element } from "./api.js";
+import { $, address, call, element, turn } from "./api.js";
 
 function eventOf(form) {
   const data = new FormData(form);
@@ -12,17 +12,35 @@ function eventOf(form) {
   return event;
 }
 
+const rounds = 24; // of waiting, five seconds each
+
 function publish(form) {
-  return busy(form.querySelector("button"), $("publish-message"), async () => {
-    const event = eventOf(form);
-    const { sequence } = await call("POST", "/v1/videos", event);
-    $("published").textContent = `Published as event ${sequence}; waiting for the index…`;
-    const state = await call("GET", `/v1/videos/${encodeURIComponent(event.id)}?min_sequence=${sequence}&wait_ms=10000`);
-    $("published").replaceChildren(`Event ${sequence}: ${state.state}${state.reason ? ", " + state.reason : ""}. `);
-    if (state.state === "indexed") {
-      $("published").append(element("a", { href: "#/search?" + new URLSearchParams({ id: event.id }), textContent: "See what is like it" }));
+  return turn($("page-publish"), $("publish-message"), async (signal) => {
+    const event = eventOf(form), say = $("published");
+    say.textContent = "";
+    const { sequence } = await call("POST", "/v1/videos", event, signal);
+    say.textContent = `Published as event ${sequence}; waiting for the index…`;
+    const state = await settled(event.id, sequence, signal);
+    if (state === null) {
+      say.textContent = `Published as event ${sequence}. The index has not come to it in two minutes; it will, and the search by id tells when.`;
+      return;
     }
+    say.replaceChildren(`Event ${sequence}: ${state.state}${state.reason ? ", " + state.reason : ""}. `);
+    if (state.state === "indexed") say.append(element("a", { href: address("search", { id: event.id }), textContent: "See what is like it" }));
   });
+}
+
+// settled is the state of a video once the index has seen the event; null
+// where that takes too long.
+async function settled(id, sequence, signal) {
+  for (let i = 0; i < rounds; i++) {
+    try {
+      return await call("GET", `/v1/videos/${encodeURIComponent(id)}?min_sequence=${sequence}&wait_ms=5000`, undefined, signal);
+    } catch (e) {
+      if (e.status !== 504) throw e;
+    }
+  }
+  return null;
 }
 
 export function start() {
