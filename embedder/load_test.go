@@ -40,14 +40,17 @@ type underLoad struct {
 }
 
 // startUnderLoad returns when the service is ready and the stream is full. The
-// environment's BENCH_PRESET and BENCH_PRECISION say what it runs.
+// environment's BENCH_PRESET, BENCH_PRECISION and BENCH_TARGET (of batch-target) say
+// what it runs.
 func startUnderLoad(t testing.TB) *underLoad {
 	t.Helper()
 	cfg := defaultConfig(t, filepath.Join(t.TempDir(), "bundle"))
 	cfg.Precision = environment("BENCH_PRECISION", "auto")
-	if d, err := time.ParseDuration(os.Getenv("BENCH_TARGET")); err == nil {
-		cfg.BatchTarget = d
+	target, err := time.ParseDuration(environment("BENCH_TARGET", cfg.BatchTarget.String()))
+	if err != nil {
+		t.Fatal(err)
 	}
+	cfg.BatchTarget = target
 	u := &underLoad{t: t, fingerprint: tinybundle.WritePreset(t, cfg.Bundle, environment("BENCH_PRESET", "tiny"), 1)}
 	opened, err := bundle.Open(cfg.Bundle)
 	if err != nil {
