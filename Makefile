@@ -7,7 +7,7 @@ CGO       := trainer embedder
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 
-.PHONY: demo test build bench bench-gateway bench-index bench-embed bench-train soak check check-python race proto setup clean conformance
+.PHONY: demo test build bench bench-gateway bench-index bench-embed bench-train bench-query soak check check-python race proto setup clean conformance
 
 demo: build ## the main job from nothing; serves until interrupted
 	bin/videosim demo --log-level warn $(DEMO_FLAGS)
@@ -30,10 +30,11 @@ bench-embed: setup ## full-size embeddings a second, in turns with plain Python 
 	deploy/setup.sh python
 	$(GO) test -run '^$$' -bench 'AgainstPython|Precisions' -benchtime 1x -timeout 30m -v ./shared/model
 
-soak: setup ## 100,000 spoiled requests to the gateway; Milvus killed again and again; the trainer's memory with 10,000 and 100,000 videos
+soak: setup ## 100,000 spoiled requests to the gateway; Milvus killed again and again; the trainer's memory with 10,000 and 100,000 videos; the embedder's over 20 minutes
 	VIDEOSIM_SOAK=100000 $(GO) test -count=1 -timeout 30m -run TestSoak ./gateway
 	SOAK_ROUNDS=20 $(GO) test -timeout 60m -run TestMilvusOutage -v ./deploy/models
 	$(GO) test -count=1 -timeout 60m -tags soak -run 'TestSoakMemory$$' -v ./trainer
+	$(GO) test -count=1 -timeout 30m -tags soak -run TestSoakServiceMemory -v ./embedder
 
 bench-index: setup ## the exact index at 1,000,000 rows on one core, its memory, and its refill from the stream
 	BENCH_ROWS=1000000 $(GO) test -timeout 30m -run '^$$' -bench Exact -benchtime 100x -cpu 1 ./shared/vecdb
@@ -41,6 +42,9 @@ bench-index: setup ## the exact index at 1,000,000 rows on one core, its memory,
 
 bench-gateway: setup ## queries through the gateway in turns with the bare Milvus SDK, 50,000 rows, 8 clients; pairs from Milvus
 	$(GO) test -run '^$$' -bench BesideMilvus -benchtime 1x -timeout 20m ./gateway $(BENCH_FLAGS)
+
+bench-query: setup ## latency of queries beside a full stream, through the whole service; BENCH_PRESET=base takes 6 GB of memory
+	$(GO) test -run '^$$' -bench QueryUnderLoad -benchtime 30s -timeout 10m ./embedder
 
 bench-train: setup ## a step of each stage beside plain PyTorch (5 GB, installed first); an epoch with and without cached towers
 	deploy/setup.sh python

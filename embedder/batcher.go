@@ -15,6 +15,9 @@ import (
 // Model turns a batch into the halves of its rows. It is called by one
 // goroutine at a time, but for the canary's one row.
 type Model interface {
+	// Packs says that padding costs nothing, so that rows of any lengths may
+	// share a batch.
+	Packs() bool
 	Embed(ctx context.Context, b *video.Batch) (model.Halves, error)
 }
 
@@ -120,9 +123,9 @@ func (b *batcher) learn(batch []*item, took time.Duration, err error) {
 	var failure *torch.Error
 	switch {
 	case err == nil:
-		b.pace.ran(padded(batch), took)
+		b.pace.ran(b.queue.limits.cost(batch), took)
 	case errors.As(err, &failure) && failure.OutOfMemory():
-		b.pace.refused(padded(batch))
+		b.pace.refused(b.queue.limits.cost(batch))
 	default:
 		return
 	}

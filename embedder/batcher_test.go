@@ -25,10 +25,13 @@ type fakeModel struct {
 	most   int           // larger batches run out of memory; 0: none do
 	poison string        // id that the engine cannot stand
 	broken bool          // everything fails, the canary too
+	packs  bool
 
 	mu    sync.Mutex
 	calls [][]string
 }
+
+func (f *fakeModel) Packs() bool { return f.packs }
 
 func (f *fakeModel) Embed(ctx context.Context, b *video.Batch) (model.Halves, error) {
 	f.mu.Lock()

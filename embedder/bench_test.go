@@ -1,118 +1,85 @@
 package embedder
 
 import (
-	"context"
-	"os"
-	"path/filepath"
-	"slices"
-	"strconv"
-	"strings"
+	"fmt"
 	"sync"
 	"testing"
 	"time"
-
-	"github.com/prometheus/client_golang/prometheus"
-
-	"videosim/shared/bundle"
-	"videosim/shared/testkit/tinybundle"
-	"videosim/shared/video"
 )
 
-// BenchmarkQueryUnderLoad sends one query after the other while the stream's
-// lane is full, through the real tiny models. It prints the 99th percentile
-// beside that of the stream's batches (on a busy machine both are long), and how the process grew between
-// the first tenth and the end.
+// BenchmarkQueryUnderLoad sends queries, each client one after the other, to the
+// whole service while its stream is full, and compares their latency with the
+// time of a batch. A query that comes just after a batch of the stream has begun
+// waits for all of it and then for its own.
 //
-//	go test -run '^$' -bench QueryUnderLoad -benchtime 180s ./embedder
+//	BENCH_PRESET=base go test -run '^$' -bench QueryUnderLoad -benchtime 60s ./embedder
 func BenchmarkQueryUnderLoad(b *testing.B) {
-	dir := filepath.Join(b.TempDir(), "bundle")
-	tinybundle.Write(b, dir)
-	opened, err := bundle.Open(dir)
-	if err != nil {
-		b.Fatal(err)
-	}
-	m, err := openModel(Config{Bundle: dir, Settings: Settings{Device: "cpu", Precision: "fp32", Threads: 2}}, opened)
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer m.close()
-	collator, err := openCollator(opened)
-	if err != nil {
-		b.Fatal(err)
-	}
-	rows := make([]*video.Batch, 64)
-	for i, v := range corpus(len(rows)) {
-		if rows[i], err = collator.Collate([]video.Video{v}); err != nil {
-			b.Fatal(err)
-		}
-	}
-	bounds := limits{videos: 32, positions: 4096}
-	batcher := &batcher{
-		model: m, queue: newQueue(bounds), metrics: newMetrics(prometheus.NewRegistry()),
-		health: &health{model: m, canary: rows[0], serving: true}, pace: pace{target: time.Second},
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	var running, feeders sync.WaitGroup
-	running.Go(func() { batcher.run(context.Background()) })
-	var mu sync.Mutex
-	var bulkForward []float64 // seconds, one a video
-	for i := range 96 {
-		feeders.Go(func() {
-			for ctx.Err() == nil {
-				if r, err := batcher.embed(ctx, bulk, rows[i%len(rows)]); err == nil {
-					mu.Lock()
-					bulkForward = append(bulkForward, r.forward.Seconds())
-					mu.Unlock()
-				}
+	u := startUnderLoad(b)
+	defer u.close()
+	for _, clients := range []int{1, 4} {
+		b.Run(fmt.Sprintf("clients=%d", clients), func(b *testing.B) {
+			u.model.take()
+			start := time.Now()
+			queries := make([][]query, clients)
+			var asking sync.WaitGroup
+			more := oneByOne(b.Loop)
+			for c := range clients {
+				asking.Go(func() {
+					for i := c; more(); i += clients {
+						queries[c] = append(queries[c], u.ask(i))
+					}
+				})
 			}
+			asking.Wait()
+			reportLatency(b, queries, u.model.take(), time.Since(start))
 		})
 	}
-	var latency []float64
-	early := 0.0 // RSS after the first tenth
-	start := time.Now()
-	for b.Loop() {
-		begin := time.Now()
-		if _, err := batcher.embed(ctx, interactive, rows[len(latency)%len(rows)]); err != nil {
-			b.Fatal(err)
-		}
-		latency = append(latency, time.Since(begin).Seconds())
-		if early == 0 && len(latency) >= 200 {
-			early = residentMiB(b)
-		}
-	}
-	took, late := time.Since(start), residentMiB(b)
-	cancel()
-	feeders.Wait()
-	batcher.queue.close(bulk)
-	batcher.queue.close(interactive)
-	running.Wait()
-	forward := quantile(bulkForward, 0.5)
-	b.ReportMetric(quantile(latency, 0.5)*1e3, "p50-ms")
-	b.ReportMetric(quantile(latency, 0.99)*1e3, "p99-ms")
-	b.ReportMetric(forward*1e3, "stream-batch-ms")
-	b.ReportMetric(quantile(bulkForward, 0.99)*1e3, "stream-batch-p99-ms")
-	b.ReportMetric(quantile(latency, 0.99)/quantile(bulkForward, 0.99), "p99/p99")
-	b.ReportMetric(float64(len(bulkForward))/took.Seconds(), "stream-videos/s")
-	if early > 0 {
-		b.ReportMetric(early, "MiB-after-200-queries")
-		b.ReportMetric(late, "MiB-at-the-end")
+}
+
+// oneByOne lets several goroutines ask f, until it says no.
+func oneByOne(f func() bool) func() bool {
+	var mu sync.Mutex
+	over := false
+	return func() bool {
+		mu.Lock()
+		defer mu.Unlock()
+		over = over || !f()
+		return !over
 	}
 }
 
-func quantile(values []float64, q float64) float64 {
-	sorted := slices.Sorted(slices.Values(values))
-	return sorted[min(len(sorted)-1, int(q*float64(len(sorted))))]
-}
-
-// residentMiB is the memory of this process that lies in RAM.
-func residentMiB(b *testing.B) float64 {
-	data, err := os.ReadFile("/proc/self/statm")
-	if err != nil {
-		b.Fatal(err)
+func reportLatency(b *testing.B, queries [][]query, calls []timedCall, took time.Duration) {
+	b.ReportMetric(0, "ns/op")
+	own := make(map[string]int) // which call embedded a query
+	var stream, single []float64
+	videos := 0
+	for i, c := range calls {
+		if !c.interactive() {
+			stream, videos = append(stream, c.seconds()), videos+len(c.ids)
+			continue
+		}
+		single = append(single, c.seconds())
+		for _, id := range c.ids {
+			own[id] = i
+		}
 	}
-	pages, err := strconv.ParseFloat(strings.Fields(string(data))[1], 64)
-	if err != nil {
-		b.Fatal(err)
+	var latency, inTwo []float64
+	for _, of := range queries {
+		for _, q := range of {
+			latency = append(latency, q.end.Sub(q.begin).Seconds())
+			if i, found := own[q.id]; found && i > 0 {
+				inTwo = append(inTwo, q.end.Sub(q.begin).Seconds()/(calls[i-1].seconds()+calls[i].seconds()))
+			}
+		}
 	}
-	return pages * float64(os.Getpagesize()) / (1 << 20)
+	for _, f := range []struct {
+		name   string
+		values []float64
+	}{{"query", latency}, {"stream-batch", stream}, {"query-batch", single}} {
+		b.ReportMetric(quantile(f.values, 0.5)*1e3, f.name+"-p50-ms")
+		b.ReportMetric(quantile(f.values, 0.99)*1e3, f.name+"-p99-ms")
+	}
+	b.ReportMetric(quantile(latency, 0.99)/quantile(stream, 0.5), "p99/stream-batch-p50")
+	b.ReportMetric(quantile(inTwo, 0.99), "p99-of-two-forwards")
+	b.ReportMetric(float64(videos)/took.Seconds(), "stream-videos/s")
 }

@@ -25,6 +25,9 @@ func (e *ensemble) close() {
 	e.engine.Close()
 }
 
+// Packs is true on a CPU: see model.Ensemble.Embed.
+func (e *ensemble) Packs() bool { return e.engine.Device() == torch.CPU }
+
 // Embed hops to the engine's thread once.
 func (e *ensemble) Embed(ctx context.Context, b *video.Batch) (halves model.Halves, err error) {
 	err = e.engine.Do(ctx, func(s *torch.Scope) error {

@@ -7,10 +7,22 @@ import (
 
 // form takes one batch out of waiting, which is in order of arrival, and
 // returns it with the rest. The oldest item is always in the batch, so nothing
-// waits for ever; the others are those nearest to it in length, because every
-// row is padded to the longest one. The first item goes even where it alone is
-// over the limit.
+// waits for ever, and it goes even where it alone is over the limit.
+//
+// Where rows are padded to the longest one, the others are those nearest to the
+// oldest in length. Where they are not, the next oldest follow: batches of mixed
+// lengths all take about the same time, and the longest of them is what a query
+// may have to wait for.
 func form(waiting []*item, l limits) (batch, rest []*item) {
+	if l.packed {
+		n := 1
+		for total := waiting[0].positions; n < len(waiting) && n < l.videos; n++ {
+			if total += waiting[n].positions; total > l.positions {
+				break
+			}
+		}
+		return waiting[:n:n], waiting[n:]
+	}
 	chosen := choose(waiting, l)
 	batch = make([]*item, 0, len(chosen))
 	rest = make([]*item, 0, len(waiting)-len(chosen))

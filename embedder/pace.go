@@ -45,12 +45,3 @@ func (p *pace) positions(configured int) int {
 	}
 	return max(1, n)
 }
-
-// padded is what a batch costs as form counts it: videos × the longest.
-func padded(batch []*item) int {
-	longest := 0
-	for _, it := range batch {
-		longest = max(longest, it.positions)
-	}
-	return max(1, len(batch)*longest)
-}

@@ -27,8 +27,22 @@ const interactiveRun = 8
 
 // limits bound one batch.
 type limits struct {
-	videos    int // rows
-	positions int // rows × the longest row's tokens and frames
+	videos    int  // rows
+	positions int  // tokens and frames of all rows
+	packed    bool // the model computes no padding; else every row counts as the longest
+}
+
+// cost is how many positions the model computes for a batch.
+func (l limits) cost(batch []*item) int {
+	total, longest := 0, 0
+	for _, it := range batch {
+		total += it.positions
+		longest = max(longest, it.positions)
+	}
+	if !l.packed {
+		total = len(batch) * longest
+	}
+	return max(1, total)
 }
 
 // item is one video that waits for the model: a collated batch of one row.

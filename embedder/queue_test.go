@@ -85,6 +85,24 @@ func TestBatchIsBoundedByPaddedLength(t *testing.T) {
 	}
 }
 
+func TestPackedBatchIsTheOldest(t *testing.T) {
+	q := newQueue(limits{videos: 3, positions: 100, packed: true})
+	items := []*item{waiting(40), waiting(10), waiting(35), waiting(1), waiting(90), waiting(20)}
+	pushAll(t, q, bulk, items...)
+	for n, want := range [][]*item{items[:3], items[3:5], items[5:]} { // by videos, by positions, what is left
+		got, _ := q.take()
+		if !same(got, want) {
+			t.Fatalf("batch %d: %d items, want the %d oldest", n, len(got), len(want))
+		}
+		for _, it := range got {
+			it.result <- result{} // its own: no two batches share an item
+		}
+	}
+	if cost := q.limits.cost(items[:3]); cost != 85 {
+		t.Errorf("cost %d of 40, 10 and 35 positions without padding, want 85", cost)
+	}
+}
+
 func TestOversizedItemGoesAlone(t *testing.T) {
 	q := newQueue(limits{videos: 8, positions: 10})
 	huge := waiting(50)

@@ -64,7 +64,7 @@ func serve(ctx context.Context, cfg Config, env Env, fingerprint string, model M
 	if err != nil {
 		return fmt.Errorf("make the canary: %w", err)
 	}
-	bounds := limits{videos: cfg.BatchVideos, positions: cfg.BatchTokens}
+	bounds := limits{videos: cfg.BatchVideos, positions: cfg.BatchTokens, packed: model.Packs()}
 	health := &health{model: model, canary: canary}
 	env.Admin.Ready("embedder", health.check)
 	if err := warmUp(ctx, health, bounds); err != nil {

@@ -4,6 +4,7 @@
 //     their manifest says about sizes, tensors and optimizer settings;
 //   - close.go: comparison relative to a tensor's largest value;
 //   - milvus*.go, nats*.go: real servers, one a test process;
+//   - videos.go: videos as long as the challenge's;
 //   - layering_test.go: the dependency table of the suite.
 //
 // GOLDEN_DIR names another set of fixtures. No test knows a size or a value of

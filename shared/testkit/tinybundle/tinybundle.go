@@ -25,15 +25,22 @@ func Write(t testing.TB, dir string) string { return WriteSeeded(t, dir, seed) }
 // same shape.
 func WriteSeeded(t testing.TB, dir string, seed uint64) string {
 	t.Helper()
-	fingerprint, err := write(dir, seed)
+	return WritePreset(t, dir, "tiny", seed)
+}
+
+// WritePreset is WriteSeeded at another size; "base" takes 1.9 GB of disk and,
+// while it is written, of memory.
+func WritePreset(t testing.TB, dir, preset string, seed uint64) string {
+	t.Helper()
+	fingerprint, err := write(dir, preset, seed)
 	if err != nil {
-		t.Fatalf("write a tiny bundle: %v", err)
+		t.Fatalf("write a bundle of preset %s: %v", preset, err)
 	}
 	return fingerprint
 }
 
-func write(dir string, seed uint64) (fingerprint string, err error) {
-	cfg, err := model.Preset("tiny")
+func write(dir, preset string, seed uint64) (fingerprint string, err error) {
+	cfg, err := model.Preset(preset)
 	if err != nil {
 		return "", err
 	}
@@ -48,7 +55,7 @@ func write(dir string, seed uint64) (fingerprint string, err error) {
 	defer engine.Close()
 	contents := bundle.Contents{
 		Config: settings, Vocab: text.ChineseVocab(),
-		Manifest: bundle.Manifest{Preset: "tiny", EmbeddingDim: cfg.Embedding, FrameDim: cfg.Video.FrameDim},
+		Manifest: bundle.Manifest{Preset: preset, EmbeddingDim: cfg.Embedding, FrameDim: cfg.Video.FrameDim},
 	}
 	err = engine.Do(context.Background(), func(s *torch.Scope) error {
 		late, early := nn.NewParams(s, nn.Options{}), nn.NewParams(s, nn.Options{})
