@@ -43,7 +43,7 @@ func NewExact(dim int) *Exact {
 	const step = 64 // of the kernel
 	x := &Exact{dim: dim, stride: (dim + step - 1) / step * step, scan: scanKernel(), dots: dotKernel(dim), ids: map[string]uint32{}}
 	x.blocks.Store(&[]*block{})
-	x.pool.New = func() any { return new(scanner) }
+	x.pool.New = newScanner
 	return x
 }
 
