@@ -2,7 +2,8 @@ package indexer
 
 import (
 	"math"
-	"slices"
+	"runtime"
+	"sync"
 	"time"
 
 	"videosim/shared/bus"
@@ -18,10 +19,35 @@ type change struct {
 	messages []*bus.Message // all that this change settles, the overtaken ones too
 }
 
+// decoded is what decode says of a message.
+type decoded struct {
+	embedding *event.Embedding
+	err       error
+}
+
+// decodeAll decodes a batch, by all cores where it is long.
+func decodeAll(batch []*bus.Message, fingerprint string, dim int) []decoded {
+	const least = 64 // messages that are worth another core's start
+	all := make([]decoded, len(batch))
+	cores := runtime.GOMAXPROCS(0)
+	share := max(least, (len(batch)+cores-1)/cores)
+	var wait sync.WaitGroup
+	for start := 0; start < len(batch); start += share {
+		wait.Go(func() {
+			var scratch []byte
+			for i := start; i < min(start+share, len(batch)); i++ {
+				all[i].embedding, all[i].err = decode(batch[i], fingerprint, dim, &scratch)
+			}
+		})
+	}
+	wait.Wait()
+	return all
+}
+
 // decode reads a message of EMBEDDINGS and checks that it may enter the index
 // of this model: 256 (dim) finite numbers of norm 1, or a tombstone.
-func decode(m *bus.Message, fingerprint string, dim int) (*event.Embedding, error) {
-	e, err := unmarshal(m.Data)
+func decode(m *bus.Message, fingerprint string, dim int, scratch *[]byte) (*event.Embedding, error) {
+	e, err := unmarshal(m.Data, scratch)
 	if err != nil {
 		return nil, errs.New(errs.Corrupt, "decode the embedding: %w", err)
 	}
@@ -50,16 +76,19 @@ func checkEmbedding(x []float32, dim int) error {
 		return errs.Field("embedding", "expected %d numbers, found %d", dim, len(x))
 	}
 	var sum float64
+	for _, v := range x {
+		sum += float64(v) * float64(v)
+	}
+	norm := math.Sqrt(sum)
+	if math.Abs(norm-1) <= normTolerance { // which no norm is that a NaN or an infinity has entered
+		return nil
+	}
 	for i, v := range x {
 		if f := float64(v); math.IsNaN(f) || math.IsInf(f, 0) {
 			return errs.New(errs.Corrupt, "embedding: expected finite numbers, found %v at place %d", v, i)
 		}
-		sum += float64(v) * float64(v)
 	}
-	if norm := math.Sqrt(sum); math.Abs(norm-1) > normTolerance {
-		return errs.New(errs.Corrupt, "embedding: expected norm 1 (±%g), found %g", normTolerance, norm)
-	}
-	return nil
+	return errs.New(errs.Corrupt, "embedding: expected norm 1 (±%g), found %g", normTolerance, norm)
 }
 
 // plan collects the changes of a batch, in order of first appearance.
@@ -115,7 +144,7 @@ func record(e *event.Embedding) vecdb.Record {
 	}
 	return vecdb.Record{
 		ID: e.GetId(), Embedding: e.GetEmbedding(), Title: e.GetTitle(), CategoryID: e.GetCategoryId(),
-		TagIDs: slices.Clone(e.GetTagIds()), PublishedAt: published, ThumbnailURL: e.GetThumbnailUrl(),
+		TagIDs: e.GetTagIds(), PublishedAt: published, ThumbnailURL: e.GetThumbnailUrl(),
 		Sequence: e.GetSequence(),
 	}
 }

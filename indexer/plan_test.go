@@ -93,7 +93,7 @@ func TestDecodeRefusesWhatMustNotBeIndexed(t *testing.T) {
 		{name: "no protobuf", data: []byte("{}"), kind: errs.Corrupt},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			_, err := decode(&bus.Message{Subject: subject, Data: c.data}, testFingerprint, testDim)
+			_, err := decode(&bus.Message{Subject: subject, Data: c.data}, testFingerprint, testDim, new([]byte))
 			if c.fine {
 				if err != nil {
 					t.Errorf("refused: %v", err)

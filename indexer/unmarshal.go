@@ -19,10 +19,12 @@ const (
 
 // unmarshal decodes an embedding without its two halves, which are two thirds
 // of its bytes and which the index does not keep. What is not packed as every
-// encoder does it is left to the general decoder, halves and all.
-func unmarshal(data []byte) (*event.Embedding, error) {
+// encoder does it is left to the general decoder, halves and all. The scratch
+// is memory for the call that the next one uses again.
+func unmarshal(data []byte, scratch *[]byte) (*event.Embedding, error) {
 	e := new(event.Embedding)
-	rest, vector, usual := divide(data)
+	rest, vector, usual := divide(data, (*scratch)[:0])
+	*scratch = rest
 	if !usual {
 		return e, proto.Unmarshal(data, e)
 	}
@@ -38,17 +40,17 @@ func unmarshal(data []byte) (*event.Embedding, error) {
 	return e, nil
 }
 
-// divide takes the three vectors out of an encoded embedding.
-func divide(data []byte) (rest, vector []byte, usual bool) {
-	rest = make([]byte, 0, min(len(data), 512))
+// divide takes the three vectors out of an encoded embedding and appends what
+// is left to rest.
+func divide(data, rest []byte) (left, vector []byte, usual bool) {
 	for len(data) > 0 {
 		number, kind, n := protowire.ConsumeTag(data)
 		if n < 0 {
-			return nil, nil, false
+			return rest, nil, false
 		}
 		size := protowire.ConsumeFieldValue(number, kind, data[n:])
 		if size < 0 {
-			return nil, nil, false
+			return rest, nil, false
 		}
 		field := data[:n+size]
 		data = data[n+size:]
@@ -57,11 +59,11 @@ func divide(data []byte) (rest, vector []byte, usual bool) {
 			continue
 		}
 		if kind != protowire.BytesType {
-			return nil, nil, false
+			return rest, nil, false
 		}
 		value, _ := protowire.ConsumeBytes(field[n:])
 		if len(value)%4 != 0 || number == fieldEmbedding && vector != nil {
-			return nil, nil, false
+			return rest, nil, false
 		}
 		if number == fieldEmbedding {
 			vector = value

@@ -29,10 +29,11 @@ func TestUnmarshalAgrees(t *testing.T) {
 		head[rng.IntN(60)] ^= byte(1 << rng.IntN(8))
 		messages = append(messages, cut, damaged, head)
 	}
+	var scratch []byte
 	for _, data := range messages {
 		want := new(event.Embedding)
 		wantErr := proto.Unmarshal(data, want)
-		got, err := unmarshal(data)
+		got, err := unmarshal(data, &scratch)
 		if (err == nil) != (wantErr == nil) {
 			t.Fatalf("%x: %v, the general decoder says %v", data, err, wantErr)
 		}

@@ -15,7 +15,7 @@ import (
 )
 
 const (
-	settleTimeout = 10 * time.Second // one acknowledgement
+	settleTimeout = 10 * time.Second // one dead letter, or message given back
 	firstPause    = 100 * time.Millisecond
 	longestPause  = 2 * time.Second // what an outage lasts longer here than at its source
 	// sayEvery is how often the log says that the index is still away.
@@ -51,13 +51,12 @@ func (w *writer) apply(ctx context.Context, batch []*bus.Message) {
 	ctx, span := w.tracer.Start(ctx, "index embeddings", trace.WithLinks(links(ctx, batch)...))
 	defer span.End()
 	p := newPlan(len(batch))
-	for _, m := range batch {
-		e, err := decode(m, w.fingerprint, w.dim)
-		if err != nil {
-			w.refuse(ctx, []*bus.Message{m}, err)
+	for i, d := range decodeAll(batch, w.fingerprint, w.dim) {
+		if d.err != nil {
+			w.refuse(ctx, []*bus.Message{batch[i]}, d.err)
 			continue
 		}
-		p.add(m, e)
+		p.add(batch[i], d.embedding)
 	}
 	w.known.during(w.notice.look(ctx))
 	err := w.persist(ctx, func(ctx context.Context) error { return w.known.load(ctx, p.changes) })
@@ -219,10 +218,15 @@ func (w *writer) refuse(ctx context.Context, failed []*bus.Message, reason error
 		level = slog.LevelInfo // given back at the end of the process, as it should be
 	}
 	w.log.Log(ctx, level, "embeddings not indexed", "count", len(failed), "first", failed[0].Subject, "sequence", failed[0].Sequence, "error", reason)
-	w.settle(ctx, failed, func(ctx context.Context, m *bus.Message) error { return m.Fail(ctx, reason) })
+	w.settle(ctx, failed, func(ctx context.Context, m *bus.Message) error {
+		ctx, cancel := context.WithTimeout(ctx, settleTimeout)
+		defer cancel()
+		return m.Fail(ctx, reason)
+	})
 }
 
-// ack settles messages whose effect is visible.
+// ack settles messages whose effect is visible. Nothing is waited for, so it
+// needs no deadline: see bus.ConsumerConfig.ConfirmAcks.
 func (w *writer) ack(ctx context.Context, done []*bus.Message) {
 	w.settle(ctx, done, func(ctx context.Context, m *bus.Message) error { return m.Ack(ctx) })
 }
@@ -233,13 +237,12 @@ func (w *writer) ack(ctx context.Context, done []*bus.Message) {
 func (w *writer) settle(ctx context.Context, all []*bus.Message, answer func(context.Context, *bus.Message) error) {
 	var first error
 	failed := 0
+	ctx = context.WithoutCancel(ctx)
 	for _, m := range all {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTimeout)
 		if err := answer(ctx, m); err != nil {
 			first = cmp.Or(first, fmt.Errorf("%s: %w", m.Subject, err))
 			failed++
 		}
-		cancel()
 	}
 	if failed > 0 {
 		w.log.Warn("embeddings not settled; they will come again", "count", failed, "of", len(all), "first", first)

@@ -35,7 +35,12 @@ type replay struct {
 }
 
 // replayed is a message of a replay: settled in this process, not on the server.
-type replayed struct{ jetstream.Msg }
+type replayed struct {
+	jetstream.Msg
+	meta *jetstream.MsgMetadata
+}
+
+func (r replayed) Metadata() (*jetstream.MsgMetadata, error) { return r.meta, nil }
 
 func (replayed) Ack() error                      { return nil }
 func (replayed) DoubleAck(context.Context) error { return nil }
@@ -134,7 +139,7 @@ func (c *Consumer) replayArrived(raw jetstream.Msg) bool {
 	if !c.awaitFlight(c.cfg.MaxAckPending - 1) {
 		return true // stopping
 	}
-	c.arrived(replayed{raw})
+	c.arrived(replayed{raw, meta})
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	r := c.replay

@@ -91,16 +91,18 @@ func checkVector(field string, v []float32, dim int) error {
 		return errs.Field(field, "expected %d numbers, found %d", dim, len(v))
 	}
 	sum := 0.0
-	for i, f := range v {
+	for _, f := range v {
 		sum += float64(f) * float64(f)
+	}
+	if sum <= maxNorm*maxNorm { // which no sum is that a NaN or an infinity has entered
+		return nil
+	}
+	for i, f := range v {
 		if math.IsNaN(float64(f)) || math.IsInf(float64(f), 0) {
 			return errs.Field(field, "expected finite numbers, found %v at %d", f, i)
 		}
 	}
-	if sum > maxNorm*maxNorm {
-		return errs.Field(field, "expected a norm of at most %g, found %g", maxNorm, math.Sqrt(sum))
-	}
-	return nil
+	return errs.Field(field, "expected a norm of at most %g, found %g", maxNorm, math.Sqrt(sum))
 }
 
 func checkQuery(q *Query, dim int) error {

@@ -3,6 +3,7 @@ package vecdb
 import (
 	"context"
 	"errors"
+	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -43,7 +44,7 @@ func NewExact(dim int) *Exact {
 	const step = 64 // of the kernel
 	x := &Exact{dim: dim, stride: (dim + step - 1) / step * step, scan: scanKernel(), dots: dotKernel(dim), ids: map[string]uint32{}}
 	x.blocks.Store(&[]*block{})
-	x.pool.New = func() any { return new(scanner) }
+	x.pool.New = newScanner
 	return x
 }
 
@@ -52,31 +53,44 @@ func (x *Exact) Upsert(ctx context.Context, records []Record) error {
 	if err := checkRecords(records, x.dim); err != nil {
 		return err
 	}
+	rows := x.prepare(records)
 	x.write.Lock()
 	defer x.write.Unlock()
 	if x.closed {
 		return errClosed
 	}
-	quant := make([]byte, x.stride/2)
-	for i := range records {
+	for i := range rows {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if err := x.put(&records[i], quant); err != nil {
+		if err := x.put(&rows[i]); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (x *Exact) put(r *Record, quant []byte) error {
-	scale, slack, reach := quantise(quant, r.Embedding)
-	stored := row{
-		quant: quant, embedding: r.Embedding, scale: scale, slack: slack, reach: reach,
-		category: r.CategoryID, published: storedTime(r.PublishedAt),
-		tagBits: tagBits(r.TagIDs), sequence: r.Sequence, rest: pack(r),
+// prepare brings records into their stored form, by all cores where they are many.
+func (x *Exact) prepare(records []Record) []row {
+	const least = 64 // records that are worth another core's start
+	rows := make([]row, len(records))
+	quant := make([]byte, len(records)*x.stride/2)
+	share := max(least, (len(records)+runtime.GOMAXPROCS(0)-1)/runtime.GOMAXPROCS(0))
+	var wait sync.WaitGroup
+	for start := 0; start < len(records); start += share {
+		wait.Go(func() {
+			for i := start; i < min(start+share, len(records)); i++ {
+				rows[i] = newRow(&records[i], quant[i*x.stride/2:(i+1)*x.stride/2])
+			}
+		})
 	}
-	slot, known := x.ids[r.ID] // only writers change ids, and this is the only one
+	wait.Wait()
+	return rows
+}
+
+func (x *Exact) put(r *row) error {
+	id := packedID(r.rest)
+	slot, known := x.ids[id] // only writers change ids, and this is the only one
 	if !known {
 		var err error
 		if slot, err = x.take(); err != nil {
@@ -85,8 +99,8 @@ func (x *Exact) put(r *Record, quant []byte) error {
 	}
 	x.idsMu.Lock()
 	defer x.idsMu.Unlock()
-	x.ids[packedID(stored.rest)] = slot // the key lives in the row's own memory
-	x.block(slot).set(int(slot%blockRows), &stored)
+	x.ids[id] = slot // the key lives in the row's own memory
+	x.block(slot).set(int(slot%blockRows), r)
 	return nil
 }
 
@@ -209,26 +223,28 @@ func (x *Exact) Fetch(ctx context.Context, ids []string) ([]Record, error) {
 	if x.closed {
 		return nil, errClosed
 	}
-	records := make([]Record, 0, len(ids))
-	vectors := make([]float32, 0, len(ids)*x.dim)
+	var records []Record
 	const chunk = 128 // of ids under one lock: the writer waits for 128 copies of a row
 	for part := range slices.Chunk(ids, chunk) {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		records, vectors = x.fetch(part, records, vectors)
+		records = x.fetch(part, records)
 	}
 	return records, nil
 }
 
-func (x *Exact) fetch(ids []string, records []Record, vectors []float32) ([]Record, []float32) {
+func (x *Exact) fetch(ids []string, records []Record) []Record {
 	x.idsMu.RLock()
 	defer x.idsMu.RUnlock()
+	slots := make([]uint32, 0, len(ids))
 	for _, id := range ids {
-		slot, known := x.ids[id]
-		if !known {
-			continue
+		if slot, known := x.ids[id]; known {
+			slots = append(slots, slot)
 		}
+	}
+	vectors := make([]float32, 0, len(slots)*x.dim)
+	for _, slot := range slots {
 		stored := x.block(slot).view(int(slot%blockRows), x.dim, x.stride)
 		vectors = append(vectors, stored.embedding...)
 		record := Record{
@@ -240,7 +256,7 @@ func (x *Exact) fetch(ids []string, records []Record, vectors []float32) ([]Reco
 		unpack(stored.rest, &record)
 		records = append(records, record)
 	}
-	return records, vectors
+	return records
 }
 
 // Close implements Index: it gives the memory back. Calls after it fail with

@@ -74,6 +74,16 @@ type row struct {
 	rest      string
 }
 
+// newRow is r in its stored form, its numbers in quant.
+func newRow(r *Record, quant []byte) row {
+	scale, slack, reach := quantise(quant, r.Embedding)
+	return row{
+		quant: quant, embedding: r.Embedding, scale: scale, slack: slack, reach: reach,
+		category: r.CategoryID, published: storedTime(r.PublishedAt),
+		tagBits: tagBits(r.TagIDs), sequence: r.Sequence, rest: pack(r),
+	}
+}
+
 // view returns the row at i. Its slices lie in the block: they hold while the
 // block's lock, or the index's ids lock, is held.
 func (b *block) view(i, dim, stride int) row {

@@ -1,6 +1,9 @@
 package vecdb
 
-import "slices"
+import (
+	"math/bits"
+	"slices"
+)
 
 // rowFilter is a Filter made ready for a scan. It works in two steps: columns
 // decides by the columns alone, before any product is computed, and rejects
@@ -13,7 +16,8 @@ type rowFilter struct {
 	timed      bool
 	from, to   int64
 	tags       []int64
-	tagMasks   []uint64 // for each tag, the bits that a row with it has set
+	tagFirst   uint64     // the first bits of all tags' signatures
+	tagSecond  [64]uint64 // for each first bit, the second ones
 	exclude    map[string]struct{}
 }
 
@@ -21,7 +25,9 @@ func newRowFilter(f *Filter) *rowFilter {
 	r := &rowFilter{categories: slices.Sorted(slices.Values(f.Categories)), tags: f.Tags}
 	r.from, r.to, r.timed = f.timeRange()
 	for _, t := range f.Tags {
-		r.tagMasks = append(r.tagMasks, tagMask(t))
+		first, second := tagSignature(t)
+		r.tagFirst |= 1 << first
+		r.tagSecond[first] |= 1 << second
 	}
 	if len(f.ExcludeIDs) > 0 {
 		r.exclude = make(map[string]struct{}, len(f.ExcludeIDs))
@@ -53,35 +59,31 @@ func categoryTable(ascending []int64) []bool {
 	return table
 }
 
-// rows writes the numbers of the rows in [base, base+n) that the columns do
-// not rule out to index and returns how many they are. Each loop writes first
-// and counts then, which compiles to code without branches.
-func (f *rowFilter) rows(b *block, base, n int, index []int32) int {
+// rows writes the numbers of the first n rows that the columns do not rule out
+// to index and returns how many they are.
+func (f *rowFilter) rows(b *block, n int, index []int32) int {
 	index = index[:n]
 	for i := range index {
-		index[i] = int32(base + i)
+		index[i] = int32(i)
 	}
+	return f.narrow(b, index)
+}
+
+// narrow keeps the rows of index that the columns do not rule out, at its
+// front, and returns how many they are. Each loop writes first and counts then,
+// which compiles to code without branches: waits for memory overlap.
+func (f *rowFilter) narrow(b *block, index []int32) int {
+	n := len(index)
 	if len(f.categories) > 0 {
 		n = f.byCategory(b.category, index)
 	}
 	if f.timed {
 		n = f.byTime(b.published, index[:n])
 	}
-	if len(f.tagMasks) > 0 {
+	if len(f.tags) > 0 {
 		n = f.byTagBits(b.tagBits, index[:n])
 	}
 	return n
-}
-
-// row is what rows says of a single row.
-func (f *rowFilter) row(b *block, i int) bool {
-	if len(f.categories) > 0 && !f.hasCategory(b.category[i]) {
-		return false
-	}
-	if f.timed && uint64(b.published[i])-uint64(f.from) >= f.span() {
-		return false
-	}
-	return len(f.tagMasks) == 0 || f.passTagBits(b.tagBits[i])
 }
 
 // span is the width of the time range.
@@ -127,9 +129,11 @@ func (f *rowFilter) byTagBits(column []uint64, index []int32) (n int) {
 	return n
 }
 
-func (f *rowFilter) passTagBits(bits uint64) bool {
-	for _, m := range f.tagMasks {
-		if bits&m == m {
+// passTagBits reports whether both bits of one of the tags are set. It costs
+// what the row's bits cost, however many tags are asked for.
+func (f *rowFilter) passTagBits(set uint64) bool {
+	for firsts := set & f.tagFirst; firsts != 0; firsts &= firsts - 1 {
+		if set&f.tagSecond[bits.TrailingZeros64(firsts)] != 0 {
 			return true
 		}
 	}
@@ -148,18 +152,19 @@ func (f *rowFilter) final(rest string) bool {
 	return !excluded
 }
 
-// tagMask is a tag's signature: two of 64 bits. A row's tagBits are the union
-// over its tags, so a row without a tag's bits does not have it; with ten tags
-// a row, 7 % of the others have the bits by chance and go on to final.
-func tagMask(tag int64) uint64 {
+// tagSignature is two of 64 bits. A row's tagBits are the union over its tags,
+// so a row without a tag's bits does not have it; with ten tags a row, 7 % of
+// the others have the bits by chance and go on to final.
+func tagSignature(tag int64) (first, second uint64) {
 	h := uint64(tag) * 0x9E3779B97F4A7C15 // Fibonacci hashing: the high bits are mixed
-	return 1<<(h>>58) | 1<<(h>>52&63)
+	return h >> 58, h >> 52 & 63
 }
 
 func tagBits(tags []int64) uint64 {
-	var bits uint64
+	var set uint64
 	for _, t := range tags {
-		bits |= tagMask(t)
+		first, second := tagSignature(t)
+		set |= 1<<first | 1<<second
 	}
-	return bits
+	return set
 }

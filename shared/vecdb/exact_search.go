@@ -18,8 +18,13 @@ const (
 	// lateShare: where at least one row in so many passes a filter, the kernel
 	// takes all rows and the filter those that reach the threshold, which are
 	// few; where fewer pass, the filter goes first and spares the kernel most.
-	// A block's first span decides for the block.
 	lateShare = 3
+	// lastShare: where fewer than one row in so many fails a filter, it is asked
+	// about those alone that reach the threshold by their fp32 product.
+	lastShare = 4
+	// settleRows is how many rows that may be among the best are gathered before
+	// they are computed in full: each is fetched while the one before is at work.
+	settleRows = 32
 	// workerRows is how many rows make another core worth its start (20 µs of scan).
 	workerRows = 16384
 )
@@ -116,19 +121,40 @@ func (s *search) run(ctx context.Context) ([]candidate, error) {
 // scanner is the working memory of one worker.
 type scanner struct {
 	*search
-	best    topK
-	args    scanArgs
-	index   [spanRows]int32 // the rows of a kernel call
-	scale   [spanRows]float32
-	slack   [spanRows]float32
-	upper   [spanRows]float32
-	masks   [spanRows / groupRows]uint8
-	dots    dotArgs
-	near    [spanRows + 1]int32 // the rows of a call of the second kernel
-	product [spanRows]float32
+	best     topK
+	args     scanArgs
+	straight [spanRows + aheadRows]int32  // 0, 1, 2…: the rows of a kernel call on all rows
+	passing  [blockRows + aheadRows]int32 // rows that pass the filter; past them, any that exist
+	scale    [spanRows]float32
+	slack    [spanRows]float32
+	upper    [spanRows]float32
+	masks    [spanRows / groupRows]uint8
+	dots     dotArgs
+	near     [settleRows + spanRows + 1]int32 // rows whose bound reaches the threshold
+	left     int                              // in near
+	product  [settleRows + spanRows]float32
 	// rounding times a row's norm is the most by which float32 misses its product.
 	rounding float32
-	late     bool // ask the filter only about rows whose bound reaches the threshold
+	turn     turn
+}
+
+// turn is when the filter is asked about a row. A block's first span decides for
+// the block.
+type turn int
+
+const (
+	never turn = iota
+	first      // before any product
+	late       // where the kernel's bound reaches the threshold
+	last       // where the fp32 product does
+)
+
+func newScanner() any {
+	sc := new(scanner)
+	for i := range sc.straight {
+		sc.straight[i] = int32(i)
+	}
+	return sc
 }
 
 func (sc *scanner) begin(s *search) {
@@ -136,7 +162,7 @@ func (sc *scanner) begin(s *search) {
 	sc.best = topK{k: s.q.K}
 	sc.args.query, sc.args.rowBytes = &s.form.numbers[0], s.x.stride/2
 	sc.args.offset, sc.args.queryScale, sc.args.queryNorm = s.form.offset, s.form.scale, s.form.norm
-	sc.args.index, sc.args.upper, sc.args.masks = &sc.index[0], &sc.upper[0], &sc.masks[0]
+	sc.args.upper, sc.args.masks = &sc.upper[0], &sc.masks[0]
 	sc.dots = dotArgs{index: &sc.near[0], product: &sc.product[0], query: &s.q.Vector[0], dim: s.x.dim}
 	sc.rounding = upwards(float64(s.x.dim) * float64(s.form.norm) / (1 << 23))
 }
@@ -150,82 +176,100 @@ func (sc *scanner) block(b *block) {
 	b.mu.RLock()
 	defer b.mu.RUnlock()
 	sc.args.extra = b.reach * sc.form.residual
-	sc.late = false
-	for base := 0; base < b.used; base += spanRows {
-		n := min(spanRows, b.used-base)
-		left := n
-		if sc.filter.columns && !sc.late {
-			left = sc.filter.rows(b, base, n, sc.index[:])
-			sc.late = left >= n/lateShare
+	if sc.turn = sc.choose(b); sc.turn == first {
+		n := sc.filter.rows(b, b.used, sc.passing[:])
+		for start := 0; start < n; start += spanRows {
+			sc.gathered(b, sc.passing[start:min(start+spanRows, n)])
 		}
-		if left == n || sc.late {
-			left = n
-			sc.consecutive(b, base)
-		} else {
-			sc.gather(b, left)
+	} else {
+		for start := 0; start < b.used; start += spanRows {
+			sc.consecutive(b, start, min(spanRows, b.used-start))
 		}
-		if left > 0 {
-			sc.span(b, left)
-		}
+	}
+	sc.settle(b)
+}
+
+// choose says when asking the filter costs least.
+func (sc *scanner) choose(b *block) turn {
+	if !sc.filter.columns {
+		return never
+	}
+	sample := min(spanRows, b.used)
+	switch n := sc.filter.rows(b, sample, sc.passing[:]); {
+	case n < sample/lateShare:
+		return first
+	case sample-n < sample/lastShare:
+		return last
+	default:
+		return late
 	}
 }
 
-// consecutive points the kernel at the rows from base on.
-func (sc *scanner) consecutive(b *block, base int) {
-	for i := range sc.index {
-		sc.index[i] = int32(base + i)
-	}
-	sc.args.scale, sc.args.slack = &b.scale[base], &b.slack[base]
+// consecutive runs the kernel over the n rows from start on.
+func (sc *scanner) consecutive(b *block, start, n int) {
+	sc.args.rows, sc.args.index = &b.quant[start*sc.args.rowBytes], &sc.straight[0]
+	sc.args.scale, sc.args.slack = &b.scale[start], &b.slack[start]
+	sc.span(n)
+	sc.reaching(b, sc.straight[:n], int32(start))
 }
 
-// gather points the kernel at the first n rows of the index, the last group
-// filled up with row 0.
-func (sc *scanner) gather(b *block, n int) {
-	clear(sc.index[n:])
-	for i, row := range sc.index[:n] {
+// gathered runs the kernel over rows that pass the filter. The last group is
+// filled up with what follows them in passing.
+func (sc *scanner) gathered(b *block, rows []int32) {
+	for i, row := range rows {
 		sc.scale[i], sc.slack[i] = b.scale[row], b.slack[row]
 	}
+	sc.args.rows, sc.args.index = &b.quant[0], &rows[0]
 	sc.args.scale, sc.args.slack = &sc.scale[0], &sc.slack[0]
+	sc.span(len(rows))
+	sc.reaching(b, rows, 0)
 }
 
-// span runs the kernel over the first n rows of the index and considers those
-// whose bound reaches the threshold: by their fp32 product, and the few that
-// come close by that, too, by the one that counts.
-func (sc *scanner) span(b *block, n int) {
-	groups := (n + groupRows - 1) / groupRows
-	sc.args.rows, sc.args.groups, sc.args.threshold = &b.quant[0], groups, sc.threshold()
+// span runs the kernel over n rows.
+func (sc *scanner) span(n int) {
+	sc.args.groups, sc.args.threshold = (n+groupRows-1)/groupRows, sc.threshold()
 	sc.x.scan(&sc.args)
-	left := sc.reaching(b, groups, n)
-	if left == 0 {
+}
+
+// reaching notes those of the kernel's rows that it did not rule out; row i is
+// base + index[i].
+func (sc *scanner) reaching(b *block, index []int32, base int32) {
+	for g, mask := range sc.masks[:sc.args.groups] {
+		for ; mask != 0; mask &= mask - 1 {
+			if i := g*groupRows + bits.TrailingZeros8(mask); i < len(index) {
+				sc.near[sc.left] = base + index[i]
+				sc.left++
+			}
+		}
+	}
+	if sc.left >= settleRows {
+		sc.settle(b)
+	}
+}
+
+// settle considers the rows that were noted: by their fp32 product, and the few
+// that come close by that, too, by the one that counts.
+func (sc *scanner) settle(b *block) {
+	n := sc.left
+	sc.left = 0
+	if sc.turn == late {
+		n = sc.filter.narrow(b, sc.near[:n])
+	}
+	if n == 0 {
 		return
 	}
-	sc.near[left] = sc.near[left-1]
-	sc.dots.rows, sc.dots.n = &b.embedding[0], left
+	sc.near[n] = sc.near[n-1]
+	sc.dots.rows, sc.dots.n = &b.embedding[0], n
 	sc.x.dots(&sc.dots)
-	for i, row := range sc.near[:left] {
-		if slip := sc.rounding * (b.reach + b.slack[row]); !(sc.product[i]+slip < sc.threshold()) {
+	for i, row := range sc.near[:n] {
+		slip := sc.rounding * (b.reach + b.slack[row])
+		if sc.product[i]+slip < sc.threshold() {
+			continue
+		}
+		if sc.turn != last || sc.filter.narrow(b, sc.near[i:i+1]) == 1 {
 			sc.consider(b, int(row))
 		}
 	}
-}
-
-// reaching collects the rows that the kernel did not rule out, nor the filter.
-func (sc *scanner) reaching(b *block, groups, n int) (left int) {
-	for g, mask := range sc.masks[:groups] {
-		for ; mask != 0; mask &= mask - 1 {
-			i := g*groupRows + bits.TrailingZeros8(mask)
-			if i >= n {
-				break
-			}
-			row := sc.index[i]
-			if b.rest[row] == "" || sc.late && !sc.filter.row(b, int(row)) {
-				continue
-			}
-			sc.near[left] = row
-			left++
-		}
-	}
-	return left
 }
 
 // threshold is the product below which no row is among the K best.
@@ -236,7 +280,7 @@ func (sc *scanner) threshold() float32 {
 // consider computes row i's true product and offers it.
 func (sc *scanner) consider(b *block, i int) {
 	rest := b.rest[i]
-	if !sc.filter.final(rest) {
+	if rest == "" || !sc.filter.final(rest) { // where all rows reach the threshold, so do empty slots
 		return
 	}
 	embedding := b.embedding[i*sc.x.dim : (i+1)*sc.x.dim]

@@ -7,7 +7,7 @@ import "unsafe"
 // what its rows cost. The assembly reads the fields by their offsets.
 type scanArgs struct {
 	rows     *byte    // the numbers of row 0, followed by the other rows'
-	index    *int32   // 4·groups row numbers
+	index    *int32   // 4·groups row numbers, and aheadRows more that are worth fetching, or 0
 	scale    *float32 // one for each number in index, as are the next two
 	slack    *float32
 	upper    *float32 // out: scale·queryScale·(2·(u·p) − offset) + slack·queryNorm + extra
@@ -25,6 +25,9 @@ type scanArgs struct {
 
 // groupRows is the number of rows whose products the kernel computes side by side.
 const groupRows = 4
+
+// aheadRows is how far ahead of the products the assembly fetches rows.
+const aheadRows = 32
 
 // scanPortable is the kernel in plain Go, and what the assembly is tested against.
 func scanPortable(a *scanArgs) {
