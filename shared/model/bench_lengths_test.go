@@ -1,49 +1,16 @@
 package model
 
 import (
-	"fmt"
-	"math"
-	"math/rand/v2"
 	"testing"
 
 	"videosim/shared/nn"
+	"videosim/shared/testkit"
 	"videosim/shared/video"
 )
 
-// realVideos makes n videos whose lengths are distributed as the challenge's:
-// frames as in its test set, titles of 18.7 characters on average and 99 % up to 34, speech texts of 23 at
-// the median, 40 on average and 99 % up to 257. What they say and show is random.
+// realVideos makes videos as long as the challenge's, for the models of cfg.
 func realVideos(b testing.TB, cfg Config, n int, seed uint64) []video.Video {
-	frames, err := video.FramesOfTestSet()
-	if err != nil {
-		b.Fatal(err)
-	}
-	r := rand.New(rand.NewPCG(seed, 0))
-	words := func(n int) string {
-		out := make([]rune, n)
-		for i := range out {
-			out[i] = rune(0x4e00 + r.IntN(3000))
-		}
-		return string(out)
-	}
-	all := make([]video.Video, n)
-	for i := range all {
-		all[i] = video.Video{
-			ID:      fmt.Sprint(i),
-			Title:   words(max(1, int(math.Round(18.7+6.6*r.NormFloat64())))),
-			ASRText: words(int(23 * math.Exp(1.05*r.NormFloat64()))),
-			Frames: video.Frames{
-				Encoding: video.F16, Dim: cfg.Video.FrameDim, Count: min(cfg.Frames, frames[r.IntN(len(frames))]),
-			},
-		}
-		f := &all[i].Frames
-		f.Data = make([]byte, 0, 2*f.Count*f.Dim)
-		for range f.Count * f.Dim {
-			half := uint16(0x2c00+r.IntN(0x1000)) | uint16(r.IntN(2))<<15 // ±1/16 … ±1
-			f.Data = append(f.Data, byte(half), byte(half>>8))
-		}
-	}
-	return all
+	return testkit.RealVideos(b, n, cfg.Video.FrameDim, cfg.Frames, seed)
 }
 
 // gflop counts the multiplications and additions of a batch's products: what an

@@ -7,6 +7,8 @@
 //	scope.go            Scope: who frees what
 //	engine.go           Engine: the one thread that all tensor work runs on
 //	create.go … inplace.go  the operations, by subject; adam.c the optimiser's
+//	linear.go           linear layers, packed and in 8-bit integers: packed.hpp, quantise.c
+//	network.go          the other layers; attention.c attends without padding
 //	autograd.go         gradients, autocast, seeds, the state of the random numbers
 //	group.go            Group: several processes that train together; dist.cpp, nccl.hpp
 //
