@@ -48,7 +48,7 @@ func Open(e *torch.Engine, b *bundle.Bundle) (*Ensemble, error) {
 			switch {
 			case e.Int8():
 				p.Quantise()
-			case e.Packs():
+			case e.PacksWeights():
 				p.Pack()
 			}
 		}

@@ -105,10 +105,10 @@ func (e *Engine) DType() DType { return e.dtype }
 // Int8 says whether large products are to be computed in 8-bit integers.
 func (e *Engine) Int8() bool { return e.int8 }
 
-// Packs says whether packed weights multiply faster than plain ones on the
+// PacksWeights says whether packed weights multiply faster than plain ones on the
 // engine's device. On a CPU with AVX2 alone they take the same time, and rows of
 // a product may round otherwise than their neighbours.
-func (e *Engine) Packs() bool {
+func (e *Engine) PacksWeights() bool {
 	return e.device == CPU && cpu.X86.HasAVX512 && (e.dtype == Float32 || nativeBFloat16())
 }
 

@@ -65,7 +65,7 @@ func TestPackedAndQuantisedLinear(t *testing.T) {
 	do(t, start(t), func(s *Scope) error {
 		for name, f := range forms {
 			if name != "packed float32" && !nativeBFloat16() {
-				continue // libtorch packs bfloat16 only where the CPU multiplies it; Packs and Int8 are false there
+				continue // libtorch packs bfloat16 only where the CPU multiplies it; PacksWeights and Int8 are false there
 			}
 			w, x := layer(s, f.dtype, in, out), randomRows(s, f.dtype, rows, in)
 			exact := Weights{Weight: AsType(s, w.Weight, Float32), Bias: AsType(s, w.Bias, Float32)}
@@ -90,8 +90,8 @@ func TestPackedAndQuantisedLinear(t *testing.T) {
 // A row keeps its bits whatever stands beside it. Widths of the full-size models.
 func TestPackedRowsDoNotDependOnOthers(t *testing.T) {
 	e := start(t)
-	if !e.Packs() {
-		t.Logf("this CPU gains nothing from packing; Packs says so, and plain weights are served")
+	if !e.PacksWeights() {
+		t.Logf("this CPU gains nothing from packing; PacksWeights says so, and plain weights are served")
 		return
 	}
 	do(t, e, func(s *Scope) error {
