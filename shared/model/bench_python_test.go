@@ -257,7 +257,7 @@ func (c *comparison) store(videos []video.Video) string {
 	return path
 }
 
-// benchBundle writes new full-size models: 1.9 GB.
+// benchBundle writes new models; full size is 1.9 GB.
 func benchBundle(b *testing.B, cfg Config) string {
 	config, err := json.Marshal(cfg)
 	if err != nil {

@@ -1,53 +1,31 @@
 package model
 
 import (
-	"context"
 	"fmt"
 	"testing"
-
-	"videosim/shared/torch"
-	"videosim/shared/video"
 )
 
-// Videos a second through both models, frames and texts of all lengths.
+// Videos a second as they are served, of the challenge's lengths, in every
+// precision that the CPU has instructions for.
 func BenchmarkEmbed(b *testing.B) {
 	for _, name := range []string{"tiny", "base"} {
-		e, err := torch.Start(torch.EngineConfig{Seed: 1})
-		if err != nil {
-			b.Fatal(err)
-		}
 		cfg := preset(b, name)
-		weights := torch.NewScope()
-		var m *Ensemble
-		err = e.Do(context.Background(), func(*torch.Scope) error {
-			m = newEnsemble(weights, cfg)
-			return nil
-		})
-		if err != nil {
-			b.Fatal(err)
-		}
-		for _, size := range []int{1, 16} {
-			for _, longest := range []bool{false, true} {
-				b.Run(fmt.Sprintf("%s/batch=%d/padToLongest=%v", name, size, longest), func(b *testing.B) {
-					batch, err := collator(b, cfg, longest).Collate(videos(cfg, size, video.F16))
-					if err != nil {
-						b.Fatal(err)
-					}
+		dir := benchBundle(b, cfg)
+		for _, precision := range nativePrecisions() {
+			s := openServed(b, dir, precision)
+			for _, size := range []int{1, 16} {
+				batch, err := collator(b, cfg, true).Collate(realVideos(b, cfg, size, 1))
+				if err != nil {
+					b.Fatal(err)
+				}
+				b.Run(fmt.Sprintf("%s/%s/batch=%d", name, precision, size), func(b *testing.B) {
 					for b.Loop() {
-						err := e.Do(context.Background(), func(s *torch.Scope) error {
-							_, err := m.Embed(s, batch)
-							return err
-						})
-						if err != nil {
-							b.Fatal(err)
-						}
+						s.embed(b, batch)
 					}
 					b.ReportMetric(float64(size*b.N)/b.Elapsed().Seconds(), "videos/s")
 				})
 			}
+			s.close()
 		}
-		m.Close()
-		weights.Close()
-		e.Close()
 	}
 }
