@@ -208,16 +208,3 @@ func quantile(values []float64, q float64) float64 {
 	sorted := slices.Sorted(slices.Values(values))
 	return sorted[min(len(sorted)-1, int(q*float64(len(sorted))))]
 }
-
-// residentMiB is the memory of this process that lies in RAM.
-func residentMiB(t testing.TB) float64 {
-	data, err := os.ReadFile("/proc/self/statm")
-	if err != nil {
-		t.Fatal(err)
-	}
-	pages, err := strconv.ParseFloat(strings.Fields(string(data))[1], 64)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return pages * float64(os.Getpagesize()) / (1 << 20)
-}

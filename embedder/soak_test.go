@@ -3,7 +3,10 @@
 package embedder
 
 import (
+	"os"
 	"runtime"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 )
@@ -53,4 +56,17 @@ func TestSoakServiceMemory(t *testing.T) {
 	if last > 1.05*first {
 		t.Errorf("resident memory grew from %.0f to %.0f MiB", first, last)
 	}
+}
+
+// residentMiB is the memory of this process that lies in RAM.
+func residentMiB(t testing.TB) float64 {
+	data, err := os.ReadFile("/proc/self/statm")
+	if err != nil {
+		t.Fatal(err)
+	}
+	pages, err := strconv.ParseFloat(strings.Fields(string(data))[1], 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pages * float64(os.Getpagesize()) / (1 << 20)
 }

@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"math"
 	"net"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -15,10 +17,13 @@ import (
 
 	"github.com/alecthomas/kong"
 
+	"videosim/shared/errs"
 	"videosim/shared/service"
 	"videosim/shared/testkit"
+	"videosim/shared/torch"
 	"videosim/shared/vecdb"
 	"videosim/shared/video"
+	"videosim/trainer"
 )
 
 // demoConfig is a small demo's, with the program's defaults and ports of its own.
@@ -72,8 +77,14 @@ func TestDemo(t *testing.T) {
 		}
 	}
 
-	exact := topTens(t, cfg, cfg.Index)
-	milvus := topTens(t, cfg, vecdb.Config{Kind: vecdb.KindMilvus, Milvus: vecdb.DefaultMilvus(testkit.Milvus(t))})
+	var exact, milvus map[string]map[string]bool
+	onSuite(t, cfg, cfg.Index, func(c *client) {
+		exact = topTens(t, cfg, c)
+		t.Run("the gateway scores as the trainer does", func(t *testing.T) { scoredAlike(t, cfg, c) })
+	})
+	index := vecdb.Config{Kind: vecdb.KindMilvus, Milvus: vecdb.DefaultMilvus(testkit.Milvus(t))}
+	onSuite(t, cfg, index, func(c *client) { milvus = topTens(t, cfg, c) })
+	t.Run("int8 ranks as fp32 does", func(t *testing.T) { rankedAlike(t, cfg) })
 	same, all := 0, 0
 	for id, ids := range exact {
 		for other := range ids {
@@ -89,9 +100,9 @@ func TestDemo(t *testing.T) {
 	}
 }
 
-// topTens starts the suite on what the demo left, with index, and returns the
-// ten videos most like each of a hundred.
-func topTens(t *testing.T, cfg DemoConfig, index vecdb.Config) map[string]map[string]bool {
+// onSuite starts the suite on what the demo left, with index, and stops it after
+// use.
+func onSuite(t *testing.T, cfg DemoConfig, index vecdb.Config, use func(*client)) {
 	t.Helper()
 	suite := cfg.SuiteConfig
 	suite.Index = index
@@ -111,13 +122,19 @@ func topTens(t *testing.T, cfg DemoConfig, index vecdb.Config) map[string]map[st
 	if err := c.waitServing(ctx, time.Minute); err != nil {
 		t.Fatal(err)
 	}
-	ids := pairwiseIDs(t, filepath.Join(cfg.Dir, "corpus"), 100)
-	if err := c.waitIndexed(ctx, ids[0], uint64(cfg.Videos), 2*time.Minute); err != nil {
+	some := pairwiseIDs(t, filepath.Join(cfg.Dir, "corpus"), 1)
+	if err := c.waitIndexed(ctx, some[0], uint64(cfg.Videos), 2*time.Minute); err != nil {
 		t.Fatal(err)
 	}
+	use(c)
+}
+
+// topTens returns the ten videos most like each of a hundred.
+func topTens(t *testing.T, cfg DemoConfig, c *client) map[string]map[string]bool {
+	t.Helper()
 	found := map[string]map[string]bool{}
-	for _, id := range ids {
-		a, err := c.similarByID(ctx, id, 10)
+	for _, id := range pairwiseIDs(t, filepath.Join(cfg.Dir, "corpus"), 100) {
+		a, err := c.similarByID(t.Context(), id, 10)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -127,6 +144,78 @@ func topTens(t *testing.T, cfg DemoConfig, index vecdb.Config) map[string]map[st
 		}
 	}
 	return found
+}
+
+// scoredAlike compares what the gateway says of the held-out pairs, whose
+// videos came through the streams and the index, with what the trainer makes of
+// the same bundle and the records on disk, in the embedder's precision.
+func scoredAlike(t *testing.T, cfg DemoConfig, c *client) {
+	const gate = 1e-6
+	labels := filepath.Join(cfg.Dir, "bundle.run", "held_out.tsv")
+	gateway := evaluated(t, trainer.EvaluateConfig{Labels: labels, Gateway: c.base})
+	bundle := evaluatedIn(t, cfg, labels, cfg.Embedder.Precision)
+	if gateway.Pairs < 50 || gateway.Pairs != bundle.Pairs || gateway.Missing != 0 || bundle.Missing != 0 {
+		t.Fatalf("gateway: %s; bundle: %s", trainer.Summary(gateway.Result), trainer.Summary(bundle.Result))
+	}
+	if !(math.Abs(gateway.Spearman-bundle.Spearman) <= gate) {
+		t.Errorf("Spearman %.9f by the gateway, %.9f by the bundle", gateway.Spearman, bundle.Spearman)
+	}
+	if !slices.Equal(gateway.Scored, bundle.Scored) {
+		t.Fatal("the two scored different pairs, or in another order")
+	}
+	worst := 0.0
+	for i, p := range gateway.Scored {
+		d := max(math.Abs(gateway.Cosines[i]-bundle.Cosines[i]), math.Abs(gateway.Scores[i]-bundle.Scores[i]))
+		if worst = max(worst, d); !(d <= gate) {
+			t.Errorf("%s, %s: cosine %.9f and score %.9f by the gateway, %.9f and %.9f by the bundle",
+				p.A, p.B, gateway.Cosines[i], gateway.Scores[i], bundle.Cosines[i], bundle.Scores[i])
+		}
+	}
+	t.Logf("%d pairs, no cosine or score differs by more than %.2g; Spearman by %.2g",
+		gateway.Pairs, worst, math.Abs(gateway.Spearman-bundle.Spearman))
+}
+
+// rankedAlike holds int8 to what it may cost in quality, on all pairs of the
+// corpus: the fewer held out alone would say less about rounding. Where the CPU lacks the
+// instructions, the engine must say so rather than compute something else.
+func rankedAlike(t *testing.T, cfg DemoConfig) {
+	engine, err := torch.Start(torch.EngineConfig{Device: "cpu", Precision: "int8"})
+	if err != nil {
+		if errs.FieldOf(err) != "precision" || !strings.Contains(err.Error(), "avx512_vnni") {
+			t.Errorf("int8 is refused with %q; the setting and the missing instructions should be named", err)
+		}
+		return
+	}
+	engine.Close()
+	folder, err := video.ListFolder(filepath.Join(cfg.Dir, "corpus"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	exact, int8 := evaluatedIn(t, cfg, folder.LabelsPath, "fp32"), evaluatedIn(t, cfg, folder.LabelsPath, "int8")
+	t.Logf("Spearman on %d pairs: fp32 %.5f, int8 %.5f", exact.Pairs, exact.Spearman, int8.Spearman)
+	if !(int8.Spearman > exact.Spearman-0.002) || int8.Pairs != exact.Pairs {
+		t.Errorf("int8: %s; fp32: %s; expected at most 0.002 less", trainer.Summary(int8.Result), trainer.Summary(exact.Result))
+	}
+	if slices.Equal(int8.Cosines, exact.Cosines) {
+		t.Error("int8 gives the very cosines of fp32: it was not in use")
+	}
+}
+
+func evaluatedIn(t *testing.T, cfg DemoConfig, labels, precision string) trainer.Evaluation {
+	t.Helper()
+	return evaluated(t, trainer.EvaluateConfig{
+		Labels: labels, Bundle: filepath.Join(cfg.Dir, "bundle"), Data: filepath.Join(cfg.Dir, "corpus"),
+		Engine: trainer.EngineConfig{Device: "cpu", Precision: precision, Batch: 64},
+	})
+}
+
+func evaluated(t *testing.T, cfg trainer.EvaluateConfig) trainer.Evaluation {
+	t.Helper()
+	e, err := trainer.Evaluate(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e
 }
 
 func pairwiseIDs(t *testing.T, dir string, n int) []string {

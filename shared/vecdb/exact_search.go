@@ -19,9 +19,6 @@ const (
 	// takes all rows and the filter those that reach the threshold, which are
 	// few; where fewer pass, the filter goes first and spares the kernel most.
 	lateShare = 3
-	// lastShare: where fewer than one row in so many fails a filter, it is asked
-	// about those alone that reach the threshold by their fp32 product.
-	lastShare = 4
 	// settleRows is how many rows that may be among the best are gathered before
 	// they are computed in full: each is fetched while the one before is at work.
 	settleRows = 32
@@ -146,7 +143,6 @@ const (
 	never turn = iota
 	first      // before any product
 	late       // where the kernel's bound reaches the threshold
-	last       // where the fp32 product does
 )
 
 func newScanner() any {
@@ -195,14 +191,10 @@ func (sc *scanner) choose(b *block) turn {
 		return never
 	}
 	sample := min(spanRows, b.used)
-	switch n := sc.filter.rows(b, sample, sc.passing[:]); {
-	case n < sample/lateShare:
+	if sc.filter.rows(b, sample, sc.passing[:]) < sample/lateShare {
 		return first
-	case sample-n < sample/lastShare:
-		return last
-	default:
-		return late
 	}
+	return late
 }
 
 // consecutive runs the kernel over the n rows from start on.
@@ -263,10 +255,7 @@ func (sc *scanner) settle(b *block) {
 	sc.x.dots(&sc.dots)
 	for i, row := range sc.near[:n] {
 		slip := sc.rounding * (b.reach + b.slack[row])
-		if sc.product[i]+slip < sc.threshold() {
-			continue
-		}
-		if sc.turn != last || sc.filter.narrow(b, sc.near[i:i+1]) == 1 {
+		if sc.product[i]+slip >= sc.threshold() {
 			sc.consider(b, int(row))
 		}
 	}
