@@ -7,7 +7,7 @@ CGO       := trainer embedder
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 
-.PHONY: demo test build bench bench-gateway bench-index bench-embed bench-train bench-query soak check check-python race proto setup clean conformance
+.PHONY: demo test build bench bench-gateway bench-index bench-embed bench-train bench-query bench-path soak check check-python race proto setup clean conformance
 
 demo: build ## the main job from nothing; serves until interrupted
 	bin/videosim demo --log-level warn $(DEMO_FLAGS)
@@ -45,6 +45,9 @@ bench-gateway: setup ## queries through the gateway in turns with the bare Milvu
 
 bench-query: setup ## latency of queries beside a full stream, through the whole service; BENCH_PRESET=base takes 6 GB of memory
 	$(GO) test -run '^$$' -bench QueryUnderLoad -benchtime 30s -timeout 10m ./embedder
+
+bench-path: setup ## videos/s through NATS and the embedder with a model that takes no time, beside what tiny and base eat; 6 GB of memory
+	$(GO) test -run '^$$' -bench 'Path$$' -benchtime 1x -timeout 10m ./embedder
 
 bench-train: setup ## a step of each stage beside plain PyTorch (5 GB, installed first); an epoch with and without cached towers
 	deploy/setup.sh python

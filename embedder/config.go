@@ -43,7 +43,7 @@ type RefConfig struct {
 	Allow    []string      `help:"Addresses under which events may name their frames: objectstore:BUCKET, https://HOST/PATH, file:///DIR. None: frames must be inline." placeholder:"ADDRESS"`
 	MaxBytes int           `help:"Largest frames fetched by reference, in bytes. 32 frames of 1,536 numbers are 98,304 bytes in half precision." default:"2097152"`
 	Timeout  time.Duration `help:"Longest time for one fetch, the wait for its turn included." default:"20s"`
-	Parallel int           `help:"Fetches at once." default:"16"`
+	Parallel int           `help:"Fetches at once; from one host, bucket or the file system at most half of them." default:"16"`
 }
 
 // maxBulkSlots bounds the events in memory; NATS would let one consumer hold any number.

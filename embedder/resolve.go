@@ -8,12 +8,14 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net"
 	"net/http"
 	"net/url"
 	"os"
 	"path"
 	"strings"
 	"syscall"
+	"time"
 
 	"golang.org/x/sync/semaphore"
 
@@ -34,31 +36,71 @@ type objects interface {
 type resolver struct {
 	cfg     RefConfig
 	allow   []*url.URL
-	slots   *semaphore.Weighted
+	slots   *semaphore.Weighted            // of all fetches
+	hosts   map[string]*semaphore.Weighted // of the fetches from one host, bucket or folder of allow
 	client  *http.Client
 	objects objects
 }
+
+// hostShare of the slots is the most that one host may hold, so that one that is
+// slow cannot take all of them from the others.
+const hostShare = 2
 
 // redirectLimit is how often an http server may send the fetch elsewhere; each
 // stop must be allowed as well.
 const redirectLimit = 3
 
 func newResolver(cfg RefConfig, store objects) (*resolver, error) {
-	r := &resolver{cfg: cfg, slots: semaphore.NewWeighted(int64(cfg.Parallel)), objects: store}
+	r := &resolver{cfg: cfg, slots: semaphore.NewWeighted(int64(cfg.Parallel)), hosts: make(map[string]*semaphore.Weighted), objects: store}
+	perHost := max(1, cfg.Parallel/hostShare)
 	for _, a := range cfg.Allow {
 		u, err := parseRef(a)
 		if err != nil {
 			return nil, errs.Field("ref-allow", "%q: %w", a, err)
 		}
 		r.allow = append(r.allow, u)
+		r.hosts[hostOf(u)] = semaphore.NewWeighted(int64(perHost))
 	}
-	r.client = &http.Client{CheckRedirect: func(req *http.Request, via []*http.Request) error {
+	r.client = &http.Client{Transport: transport(perHost), CheckRedirect: func(req *http.Request, via []*http.Request) error {
 		if len(via) > redirectLimit || !r.mayFollow(req.URL) {
 			return errs.Field("frames.ref", "redirected to %s, which ref-allow does not allow", req.URL.Redacted())
 		}
 		return nil
 	}}
 	return r, nil
+}
+
+// hostOf tells apart what can be slow on its own.
+func hostOf(u *url.URL) string { return u.Scheme + "://" + u.Host }
+
+// transport bounds each step of a fetch, and the connections that redirects to
+// another host open. The whole fetch is bounded by RefConfig.Timeout.
+func transport(perHost int) *http.Transport {
+	return &http.Transport{
+		Proxy:                  http.ProxyFromEnvironment,
+		DialContext:            (&net.Dialer{Timeout: 5 * time.Second}).DialContext,
+		TLSHandshakeTimeout:    5 * time.Second,
+		ResponseHeaderTimeout:  10 * time.Second,
+		MaxResponseHeaderBytes: 64 << 10,
+		MaxConnsPerHost:        perHost,
+		MaxIdleConnsPerHost:    perHost,
+		IdleConnTimeout:        time.Minute,
+		ForceAttemptHTTP2:      true,
+	}
+}
+
+// acquire waits for the host's turn before it takes one of the slots of all:
+// what waits for a slow host must not hold a slot.
+func (r *resolver) acquire(ctx context.Context, host string) (release func(), err error) {
+	own := r.hosts[host]
+	if err := own.Acquire(ctx, 1); err != nil {
+		return nil, err
+	}
+	if err := r.slots.Acquire(ctx, 1); err != nil {
+		own.Release(1)
+		return nil, err
+	}
+	return func() { r.slots.Release(1); own.Release(1) }, nil
 }
 
 // fetch returns the bytes that ref names, checked against their SHA-256 (lower
@@ -75,10 +117,11 @@ func (r *resolver) fetch(ctx context.Context, frames *event.Frames) ([]byte, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, r.cfg.Timeout)
 	defer cancel()
-	if err := r.slots.Acquire(ctx, 1); err != nil {
+	release, err := r.acquire(ctx, hostOf(root))
+	if err != nil {
 		return nil, errs.New(errs.Unavailable, "wait to fetch %s: %w", ref.Redacted(), err)
 	}
-	defer r.slots.Release(1)
+	defer release()
 	data, err := r.read(ctx, root, ref)
 	if err != nil {
 		return nil, fmt.Errorf("fetch %s: %w", ref.Redacted(), err)

@@ -117,17 +117,21 @@ func TestNothingIsFetchedByDefault(t *testing.T) {
 func TestFetchesAreBounded(t *testing.T) {
 	release := make(chan struct{})
 	busy := make(chan struct{}, 10)
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		busy <- struct{}{}
-		<-release
-		w.Write([]byte("x"))
-	}))
-	defer server.Close()
-	r := resolverFor(t, server.URL) // Parallel: 2
-	done := make(chan error, 5)
-	for range 5 {
+	var hosts []string
+	for range 3 {
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			busy <- struct{}{}
+			<-release
+			w.Write([]byte("x"))
+		}))
+		defer server.Close()
+		hosts = append(hosts, server.URL)
+	}
+	r := resolverFor(t, hosts...) // Parallel: 2
+	done := make(chan error, 6)
+	for i := range 6 {
 		go func() {
-			_, err := r.fetch(t.Context(), refTo(server.URL+"/x", []byte("x")))
+			_, err := r.fetch(t.Context(), refTo(hosts[i%3]+"/x", []byte("x")))
 			done <- err
 		}()
 	}
@@ -136,6 +140,52 @@ func TestFetchesAreBounded(t *testing.T) {
 	select {
 	case <-busy:
 		t.Error("a third fetch runs beside two")
+	case <-time.After(50 * time.Millisecond):
+	}
+	close(release)
+	for range 6 {
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// One host gets half of the slots; while it hangs, another is served.
+func TestOneSlowHostLeavesSlotsToOthers(t *testing.T) {
+	release := make(chan struct{})
+	busy := make(chan struct{}, 10)
+	slow := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		busy <- struct{}{}
+		<-release
+		w.Write([]byte("x"))
+	}))
+	defer slow.Close()
+	fast := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte("x")) }))
+	defer fast.Close()
+	cfg := RefConfig{Allow: []string{slow.URL, fast.URL}, MaxBytes: 1000, Timeout: 10 * time.Second, Parallel: 4}
+	r, err := newResolver(cfg, store{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 5)
+	for range 5 {
+		go func() {
+			_, err := r.fetch(t.Context(), refTo(slow.URL+"/x", []byte("x")))
+			done <- err
+		}()
+	}
+	<-busy
+	<-busy
+	for range 10 {
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		if _, err := r.fetch(ctx, refTo(fast.URL+"/x", []byte("x"))); err != nil {
+			t.Errorf("the fast host beside a slow one: %v", err)
+		}
+		cancel()
+	}
+	select {
+	case <-busy:
+		t.Error("a third fetch from one host runs; half of 4 may")
 	case <-time.After(50 * time.Millisecond):
 	}
 	close(release)

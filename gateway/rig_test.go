@@ -178,7 +178,8 @@ func embedTitles(_ context.Context, req *event.EmbedRequest) *event.EmbedReply {
 		}
 		reply.Results = append(reply.Results, &event.EmbedResult{
 			Embedding: embedding, Late: late, Early: early,
-			Input: &event.InputReport{Title: v.Title != "", Speech: v.AsrText != "", Frames: v.Frames.GetCount() > 0, TokensCut: int32(len(v.Title) / 100)},
+			Input:   &event.InputReport{Title: v.Title != "", Speech: v.AsrText != "", Frames: v.Frames.GetCount() > 0, TokensCut: int32(len(v.Title) / 100)},
+			Timings: &event.Timings{PrepareSeconds: 0.25, QueueSeconds: float32(len(v.Title)), ForwardSeconds: 0.5},
 		})
 	}
 	return reply

@@ -303,7 +303,7 @@ func servedStates(t *testing.T, engine *torch.Engine, b *bundle.Bundle, rows [][
 		bert := loadEncoder(t, p, b, bundle.Late, lateEncoder)
 		if engine.Int8() {
 			p.Quantise()
-		} else if engine.Packs() {
+		} else if engine.PacksWeights() {
 			p.Pack()
 		}
 		torch.NoGrad(func() {

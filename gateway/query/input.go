@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"strings"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 
@@ -44,6 +45,19 @@ type Resolved struct {
 	Vectors [][]float32 // one an input, in order; nil where the id is missing
 	Missing []string    // missing ids in the order of the inputs, each once
 	Reports []Report    // one a content
+	Timings Timings     // where the embedder's time went; zero without contents
+}
+
+// Timings are the slowest content's in each part: contents of one call are
+// embedded side by side, most of them in the same batch.
+type Timings struct{ Prepare, Queue, Forward time.Duration }
+
+// add takes in what an embedder says of one content.
+func (t *Timings) add(one *event.Timings) {
+	seconds := func(s float32) time.Duration { return time.Duration(float64(s) * float64(time.Second)) }
+	t.Prepare = max(t.Prepare, seconds(one.GetPrepareSeconds()))
+	t.Queue = max(t.Queue, seconds(one.GetQueueSeconds()))
+	t.Forward = max(t.Forward, seconds(one.GetForwardSeconds()))
 }
 
 // Resolve turns inputs into vectors: ids are fetched with one call, contents
@@ -155,6 +169,7 @@ func (e *Engine) embedSome(ctx context.Context, inputs []Input, places []int, re
 			return errs.New(errs.Corrupt, "the embedder answered a wrong vector: %s", err)
 		}
 		res.Vectors[i] = r.Embedding
+		res.Timings.add(r.Timings)
 		res.Reports = append(res.Reports, Report{Path: inputs[i].Path, ID: inputs[i].Video.Id, Input: r.Input})
 	}
 	return nil

@@ -1,0 +1,197 @@
+package embedder
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"videosim/shared/bundle"
+	"videosim/shared/bus"
+	"videosim/shared/event"
+	"videosim/shared/model"
+	"videosim/shared/service"
+	"videosim/shared/testkit"
+	"videosim/shared/testkit/tinybundle"
+	"videosim/shared/video"
+)
+
+// pathVideos is how many videos one measurement of the path takes: 200 MB at
+// the challenge's lengths.
+const pathVideos = 4000
+
+// BenchmarkPath measures how many videos a second the path to the model and
+// behind it carries (publish, pull, decode, collate, merge, store, acknowledge),
+// with a model that answers at once, over the NATS server of this process; and
+// how many the real models eat on the same cores.
+//
+//	publish: acknowledged publishes alone
+//	behind:  the embedder alone, with a full stream
+//	all:     both at once, from the first publish to the last acknowledgement
+//
+// BENCH_PRESET and BENCH_PRECISION say which model is compared beside tiny.
+func BenchmarkPath(b *testing.B) {
+	presets := map[string]*realModel{}
+	names := []string{"tiny", environment("BENCH_PRESET", "base")}
+	for _, name := range names {
+		if presets[name] == nil {
+			presets[name] = measureModel(b, name)
+		}
+	}
+	largest := presets[names[1]]
+	shape := largest.collator.Config()
+	videos := testkit.RealVideos(b, pathVideos, shape.FrameDim, shape.Frames, 1)
+	for _, always := range []bool{true, false} {
+		b.Run(fmt.Sprintf("sync-always=%t", always), func(b *testing.B) {
+			for b.Loop() {
+				p := startPath(b, always, largest.collator)
+				publish := rate(len(videos), func() { p.publish(videos) })
+				var stop func()
+				behind := rate(len(videos), func() { stop = p.serve(); p.settled(len(videos)) })
+				all := rate(len(videos), func() { p.publish(videos); p.settled(2 * len(videos)) })
+				stop()
+				b.ReportMetric(0, "ns/op")
+				b.ReportMetric(publish, "publish-videos/s")
+				b.ReportMetric(behind, "behind-videos/s")
+				b.ReportMetric(all, "all-videos/s")
+				for name, m := range presets {
+					b.ReportMetric(m.rate, name+"-videos/s")
+					b.ReportMetric(all/m.rate, "all/"+name)
+					b.ReportMetric(behind/m.rate, "behind/"+name)
+				}
+			}
+		})
+	}
+}
+
+func rate(videos int, work func()) float64 {
+	start := time.Now()
+	work()
+	return float64(videos) / time.Since(start).Seconds()
+}
+
+// realModel is what a preset's models eat when nothing else runs.
+type realModel struct {
+	collator *video.Collator
+	rate     float64 // videos/s
+}
+
+// measureModel feeds collated batches of the default size for four seconds.
+func measureModel(b *testing.B, preset string) *realModel {
+	b.Helper()
+	cfg := defaultConfig(b, filepath.Join(b.TempDir(), "bundle"))
+	cfg.Precision = environment("BENCH_PRECISION", "auto")
+	tinybundle.WritePreset(b, cfg.Bundle, preset, 1)
+	opened, err := bundle.Open(cfg.Bundle)
+	if err != nil {
+		b.Fatal(err)
+	}
+	collator, err := openCollator(opened)
+	if err != nil {
+		b.Fatal(err)
+	}
+	m, err := openModel(cfg, opened)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer m.close()
+	shape := collator.Config()
+	videos := testkit.RealVideos(b, 4*cfg.BatchVideos, shape.FrameDim, shape.Frames, 2)
+	var batches []*video.Batch
+	for from := 0; from < len(videos); from += cfg.BatchVideos {
+		batch, err := collator.Collate(videos[from : from+cfg.BatchVideos])
+		if err != nil {
+			b.Fatal(err)
+		}
+		batches = append(batches, batch)
+	}
+	embed := func(i int) {
+		if _, err := m.Embed(b.Context(), batches[i%len(batches)]); err != nil {
+			b.Fatal(err)
+		}
+	}
+	embed(0) // what is set up on first use
+	start, n := time.Now(), 0
+	for n < len(batches) || time.Since(start) < 4*time.Second {
+		embed(n)
+		n++
+	}
+	return &realModel{collator: collator, rate: float64(n*cfg.BatchVideos) / time.Since(start).Seconds()}
+}
+
+// pathBench is a NATS server, a connection to it over its socket, and what an
+// embedder needs besides a model.
+type pathBench struct {
+	b        *testing.B
+	bus      *bus.Bus
+	collator *video.Collator
+}
+
+func startPath(b *testing.B, syncAlways bool, collator *video.Collator) *pathBench {
+	b.Helper()
+	server, err := bus.StartServer(bus.ServerConfig{StoreDir: b.TempDir(), Port: -1, SyncAlways: syncAlways, SyncInterval: time.Second})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(server.Shutdown)
+	return &pathBench{b: b, bus: testkit.Connect(b, server), collator: collator}
+}
+
+// publish returns when all are acknowledged.
+func (p *pathBench) publish(videos []video.Video) {
+	publisher, err := event.NewPublisher(p.bus.Conn, event.PublisherConfig{})
+	if err != nil {
+		p.b.Fatal(err)
+	}
+	for _, v := range videos {
+		if _, err := publisher.PublishAsync(p.b.Context(), event.FromVideo(v)); err != nil {
+			p.b.Fatal(err)
+		}
+	}
+	if err := publisher.Flush(p.b.Context()); err != nil {
+		p.b.Fatal(err)
+	}
+}
+
+// serve runs the embedder's service, with its default settings, on a model that
+// takes no time.
+func (p *pathBench) serve() (stop func()) {
+	ctx, cancel := context.WithCancel(p.b.Context())
+	done := make(chan error, 1)
+	cfg, env := defaultConfig(p.b, "unused"), service.NewTestEnv(p.b)
+	go func() { done <- serve(ctx, cfg, Env{Env: env, Bus: p.bus}, testFingerprint, instant{}, p.collator) }()
+	return func() {
+		cancel()
+		if err := <-done; err != nil {
+			p.b.Error(err)
+		}
+	}
+}
+
+// settled waits until the first n events of the stream are acknowledged.
+func (p *pathBench) settled(n int) {
+	for deadline := time.Now().Add(2 * time.Minute); ; time.Sleep(5 * time.Millisecond) {
+		info, err := p.bus.ConsumerInfo(p.b.Context(), event.StreamVideos, "embedder-"+testFingerprint)
+		if err == nil && info.AckFloor >= uint64(n) {
+			return
+		} else if time.Now().After(deadline) {
+			p.b.Fatalf("not settled after two minutes: %+v, %v", info, err)
+		}
+	}
+}
+
+// instant is a Model that answers at once, with the same unit vectors.
+type instant struct{}
+
+func (instant) Packs() bool { return true }
+
+func (instant) Embed(_ context.Context, b *video.Batch) (model.Halves, error) {
+	unit := make([]float32, 256)
+	unit[0] = 1
+	rows := make([][]float32, b.Len())
+	for i := range rows {
+		rows[i] = unit
+	}
+	return model.Halves{Late: rows, Early: rows}, nil
+}
