@@ -27,8 +27,8 @@ char* in_place(F f) noexcept {
 }
 
 // capped bounds, before anything reads the environment, what libtorch keeps of the
-// products it has computed: code made for one shape each, some 0.3 MiB in each of
-// oneDNN's cache and ideep's. By default 1,024 each, which packed batches, almost
+// products it has computed: code made for one shape each, 0.66 MiB in oneDNN's
+// cache and ideep's together. By default 1,024 each, which packed batches, almost
 // all of a shape of their own, fill within a minute. 128 is more than the shapes of
 // a forward pass; who sets a variable keeps its value.
 const bool capped = [] {
