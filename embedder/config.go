@@ -20,7 +20,7 @@ type Config struct {
 // Settings are those of the embedder alone; the all-in-one program has them too.
 type Settings struct {
 	Device    string `help:"Where the models run: cpu, cuda, or auto (cuda where there is one)." default:"auto" enum:"auto,cpu,cuda"`
-	Precision string `help:"Arithmetic of the models: fp32, bf16, int8 (products of 8-bit integers: a half as fast again as bf16, on CPUs with avx512_vnni and avx512_bf16), or auto (bf16 where the hardware has it, else fp32)." default:"auto" enum:"auto,fp32,bf16,int8"`
+	Precision string `help:"Arithmetic of the models: fp32, bf16, int8 (products of 8-bit integers: half as fast again as bf16, on CPUs with avx512_vnni and avx512_bf16; it rounds trained weights more, so compare trainer evaluate --precision int8 with fp32 on your labels first), or auto (bf16 where the hardware has it, else fp32)." default:"auto" enum:"auto,fp32,bf16,int8"`
 	Threads   int    `help:"Threads of the tensor engine; 0: one a core." default:"0"`
 
 	BatchVideos int `help:"Most videos in one batch. More pays on a GPU; on a CPU it only lengthens the wait of queries." default:"32"`
