@@ -135,7 +135,13 @@ vt_result vt_arange(int64_t n, bool cuda) {
 }
 
 vt_result vt_to(vt_tensor t, int dtype, bool cuda) {
-  return make([&] { return ref(t).to(options(dtype, cuda)); });
+  return make([&] {
+    const at::Tensor& a = ref(t);
+    // From pinned memory the GPU copies by itself, while this thread goes on to
+    // queue kernels. libtorch keeps that memory until the copy is done.
+    if (cuda && a.is_cpu()) return a.pin_memory().to(options(dtype, true), /*non_blocking=*/true);
+    return a.to(options(dtype, cuda));
+  });
 }
 
 char* vt_set_requires_grad(vt_tensor t, bool on) {
