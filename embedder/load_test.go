@@ -52,18 +52,7 @@ func startUnderLoad(t testing.TB) *underLoad {
 	}
 	cfg.BatchTarget = target
 	u := &underLoad{t: t, fingerprint: tinybundle.WritePreset(t, cfg.Bundle, environment("BENCH_PRESET", "tiny"), 1)}
-	opened, err := bundle.Open(cfg.Bundle)
-	if err != nil {
-		t.Fatal(err)
-	}
-	collator, err := openCollator(opened)
-	if err != nil {
-		t.Fatal(err)
-	}
-	m, err := openModel(cfg, opened)
-	if err != nil {
-		t.Fatal(err)
-	}
+	m, collator := openBundle(t, cfg)
 	shape := collator.Config()
 	u.videos = testkit.RealVideos(t, 4*backlog, shape.FrameDim, shape.Frames, 1)
 	u.bus, u.model = testkit.Bus(t), &timedModel{Model: m}
@@ -84,6 +73,24 @@ func startUnderLoad(t testing.TB) *underLoad {
 			t.Fatalf("not under load after a minute: %s", why)
 		}
 	}
+}
+
+// openBundle opens the models and the collator of cfg's bundle as Run does.
+func openBundle(t testing.TB, cfg Config) (*ensemble, *video.Collator) {
+	t.Helper()
+	opened, err := bundle.Open(cfg.Bundle)
+	if err != nil {
+		t.Fatal(err)
+	}
+	collator, err := openCollator(opened)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := openModel(cfg, opened)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m, collator
 }
 
 func (u *underLoad) close() {

@@ -7,7 +7,6 @@ import (
 	"testing"
 	"time"
 
-	"videosim/shared/bundle"
 	"videosim/shared/bus"
 	"videosim/shared/event"
 	"videosim/shared/model"
@@ -83,18 +82,7 @@ func measureModel(b *testing.B, preset string) *realModel {
 	cfg := defaultConfig(b, filepath.Join(b.TempDir(), "bundle"))
 	cfg.Precision = environment("BENCH_PRECISION", "auto")
 	tinybundle.WritePreset(b, cfg.Bundle, preset, 1)
-	opened, err := bundle.Open(cfg.Bundle)
-	if err != nil {
-		b.Fatal(err)
-	}
-	collator, err := openCollator(opened)
-	if err != nil {
-		b.Fatal(err)
-	}
-	m, err := openModel(cfg, opened)
-	if err != nil {
-		b.Fatal(err)
-	}
+	m, collator := openBundle(b, cfg)
 	defer m.close()
 	shape := collator.Config()
 	videos := testkit.RealVideos(b, 4*cfg.BatchVideos, shape.FrameDim, shape.Frames, 2)

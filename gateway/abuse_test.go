@@ -173,7 +173,9 @@ func TestNoisyKeysDoNotEmptyOthersBuckets(t *testing.T) {
 	}
 }
 
+// status asks for what is similar to v1 with a key.
 func status(t *testing.T, url, key string) int {
+	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url+"/v1/videos/v1/similar", nil)
 	if err != nil {
 		t.Error(err)

@@ -26,21 +26,7 @@ func noise(t *testing.T, share int) (refused int, median time.Duration, noisyRef
 	r := newRig(t, withKeys, func(c *Config) { c.MaxInFlight, c.KeyInFlight = 16, share })
 	r.fill(10)
 	r.engine.Index = slowIndex{r.index}
-	ask := func(key string) int {
-		req, err := http.NewRequestWithContext(t.Context(), "GET", r.url+"/v1/videos/v1/similar?k=3", nil)
-		if err != nil {
-			t.Error(err)
-			return 0
-		}
-		req.Header.Set("X-Api-Key", key)
-		res, err := http.DefaultClient.Do(req)
-		if err != nil {
-			t.Error(err)
-			return 0
-		}
-		defer res.Body.Close()
-		return res.StatusCode
-	}
+	ask := func(key string) int { return status(t, r.url, key) }
 	var noisy sync.WaitGroup
 	var over atomic.Bool
 	var turnedAway atomic.Int64
