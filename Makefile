@@ -34,7 +34,7 @@ soak: setup ## 100,000 spoiled requests to the gateway; Milvus killed again and 
 	VIDEOSIM_SOAK=100000 $(GO) test -count=1 -timeout 30m -run TestSoak ./gateway
 	SOAK_ROUNDS=20 $(GO) test -timeout 60m -run TestMilvusOutage -v ./deploy/models
 	$(GO) test -count=1 -timeout 60m -tags soak -run 'TestSoakMemory$$' -v ./trainer
-	$(GO) test -count=1 -timeout 30m -tags soak -run TestSoakServiceMemory -v ./embedder
+	$(GO) test -count=1 -timeout 30m -tags soak -run TestSoakEmbedderMemory -v ./deploy/e2e
 
 bench-index: setup ## the exact index at 1,000,000 rows on one core, its memory, and its refill from the stream
 	BENCH_ROWS=1000000 $(GO) test -timeout 30m -run '^$$' -bench Exact -benchtime 100x -cpu 1 ./shared/vecdb

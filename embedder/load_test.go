@@ -65,7 +65,7 @@ func startUnderLoad(t testing.TB) *underLoad {
 			t.Errorf("serve: %v", err)
 		}
 	})
-	u.running.Go(func() { u.feed(ctx) })
+	u.running.Go(func() { testkit.Feed(ctx, t, u.bus, u.fingerprint, u.videos, backlog) })
 	for deadline := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
 		if ok, why := ready(env); ok && u.model.batches() > 8 {
 			return u
@@ -96,33 +96,6 @@ func openBundle(t testing.TB, cfg Config) (*ensemble, *video.Collator) {
 func (u *underLoad) close() {
 	u.stop()
 	u.running.Wait()
-}
-
-// feed publishes the videos again and again, in order, as edits.
-func (u *underLoad) feed(ctx context.Context) {
-	publisher, err := event.NewPublisher(u.bus.Conn, event.PublisherConfig{})
-	if err != nil {
-		u.t.Error(err)
-		return
-	}
-	for next := 0; ctx.Err() == nil; {
-		info, err := u.bus.ConsumerInfo(ctx, event.StreamVideos, "embedder-"+u.fingerprint)
-		if err == nil && info.Pending >= backlog {
-			time.Sleep(20 * time.Millisecond)
-			continue
-		}
-		for range backlog / 4 {
-			if _, err := publisher.PublishAsync(ctx, event.FromVideo(u.videos[next%len(u.videos)])); err != nil && ctx.Err() == nil {
-				u.t.Error(err)
-				return
-			}
-			next++
-		}
-		if err := publisher.Flush(ctx); err != nil && ctx.Err() == nil {
-			u.t.Error(err)
-			return
-		}
-	}
 }
 
 // query is one request's way, as its caller sees it.

@@ -20,6 +20,9 @@ type Env struct {
 	Bus *bus.Bus // shared with the other services of the process; nil: connect as Config.NATS says
 }
 
+// readiness is the name of the embedder's own condition.
+const readiness = "embedder"
+
 // Run embeds until ctx ends, then finishes the batch in hand, gives the rest
 // back to the stream and returns nil. It returns an error where it cannot
 // start, or where NATS has given it up.
@@ -27,6 +30,7 @@ func Run(ctx context.Context, cfg Config, env Env) error {
 	if err := cfg.Validate(); err != nil {
 		return err
 	}
+	env.Admin.Starting(readiness)
 	// The bundle comes first: it is the cheapest thing that can be wrong.
 	b, err := bundle.Open(cfg.Bundle)
 	if err != nil {
@@ -66,7 +70,7 @@ func serve(ctx context.Context, cfg Config, env Env, fingerprint string, model M
 	}
 	bounds := limits{videos: cfg.BatchVideos, positions: cfg.BatchTokens, packed: model.Packs()}
 	health := &health{model: model, canary: canary}
-	env.Admin.Ready("embedder", health.check)
+	env.Admin.Ready(readiness, health.check)
 	if err := warmUp(ctx, health, bounds); err != nil {
 		return err
 	}

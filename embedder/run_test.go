@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -108,6 +109,36 @@ func TestRunOnTheRealModels(t *testing.T) {
 	}
 	if after := torch.LiveTensors(); after != before {
 		t.Errorf("%d tensors live after the service, %d before", after, before)
+	}
+}
+
+// TestReadyOnlyWhenServing: a connection to NATS alone makes no embedder ready;
+// whoever sees it ready gets an answer at once.
+func TestReadyOnlyWhenServing(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "bundle")
+	fingerprint := tinybundle.Write(t, dir)
+	nats := testkit.NATS(t)
+	b := testkit.Connect(t, nats)
+	cfg := testConfig()
+	cfg.Bundle, cfg.NATS.URL = dir, nats.ClientURL()
+	env := service.NewTestEnv(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- Run(ctx, cfg, Env{Env: env}) }()
+	for deadline := time.Now().Add(time.Minute); ; runtime.Gosched() {
+		if ok, why := ready(env); ok {
+			break
+		} else if time.Now().After(deadline) {
+			t.Fatalf("not ready after a minute: %s", why)
+		}
+	}
+	reply, err := b.RequestEmbed(t.Context(), fingerprint, &event.EmbedRequest{Videos: []*event.VideoEvent{event.FromVideo(corpus(1)[0])}})
+	if err != nil || reply.GetResults()[0].GetError() != "" {
+		t.Errorf("ready, but %v %v", err, reply)
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Errorf("Run: %v", err)
 	}
 }
 

@@ -21,6 +21,9 @@ type Env struct {
 	Index vecdb.Index // shared with the gateway of the process; nil: open as Config.Index says
 }
 
+// readiness is the name of the indexer's own condition.
+const readiness = "indexer"
+
 // watchInterval is how often the consumer's backlog is read.
 const watchInterval = 250 * time.Millisecond
 
@@ -35,6 +38,7 @@ func Run(ctx context.Context, cfg Config, env Env) error {
 		return errs.Field("index", "expected milvus: the exact index lives in the process that queries it, "+
 			"so only the all-in-one program (videosim up) has it")
 	}
+	env.Admin.Starting(readiness)
 	fingerprint, dim, err := identity(cfg)
 	if err != nil {
 		return err
@@ -101,7 +105,7 @@ func serve(ctx context.Context, cfg Config, env Env, fingerprint string, dim int
 		return err
 	}
 	w.state.begins(stream.Last, behind.Pending+uint64(behind.AckPending))
-	env.Admin.Ready("indexer", w.state.writable)
+	env.Admin.Ready(readiness, w.state.writable)
 	if exact {
 		env.Admin.Ready("indexer replay", w.state.replayed)
 	}

@@ -55,13 +55,22 @@ func newAdmin(metrics prometheus.Gatherer) *Admin {
 	return &Admin{opened: make(chan struct{}), metrics: metrics, ending: func() bool { return false }}
 }
 
-// Ready adds a condition that /readyz shows under name: ready while check
+// Ready sets the condition that /readyz shows under name: ready while check
 // returns nil, else not ready for the reason it returns. Checks run at most
 // once a second, each with 2 s; they look, and never queue work.
 func (a *Admin) Ready(name string, check func(ctx context.Context) error) {
-	a.checks.add(name, check)
+	a.checks.set(name, check)
 	a.once.Do(func() { close(a.opened) })
 }
+
+// Starting shows name as not ready until Ready is called for it. A service says
+// so before its first step that takes time: without it, the checks of what it has
+// connected to would make the process look ready before it serves.
+func (a *Admin) Starting(name string) {
+	a.Ready(name, func(context.Context) error { return errStarting })
+}
+
+var errStarting = errors.New("starting")
 
 // Addr is where the admin port listens, nil while it does not.
 func (a *Admin) Addr() net.Addr {

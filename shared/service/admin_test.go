@@ -76,13 +76,22 @@ func TestReadinessNamesWhatIsMissing(t *testing.T) {
 	if status, r := ask(); status != http.StatusServiceUnavailable || r.Ready || !slices.Equal(r.Checks, want) {
 		t.Errorf("%d %+v", status, r)
 	}
+	env.Admin.Starting("index")
+	want[1].Reason = "starting"
+	if status, r := ask(); status != http.StatusServiceUnavailable || !slices.Equal(r.Checks, want) {
+		t.Errorf("connected, but starting: %d %+v", status, r)
+	}
+	env.Admin.Ready("index", func(context.Context) error { return nil })
+	if status, r := ask(); status != http.StatusOK || !r.Ready || len(r.Checks) != 2 {
+		t.Errorf("started: %d %+v", status, r)
+	}
 }
 
 // TestReadinessIsCached: many probes cost one round of checks.
 func TestReadinessIsCached(t *testing.T) {
 	var c checks
 	var calls atomic.Int64
-	c.add("x", func(context.Context) error { calls.Add(1); return nil })
+	c.set("x", func(context.Context) error { calls.Add(1); return nil })
 	var all sync.WaitGroup
 	for range 50 {
 		all.Go(func() {
@@ -100,7 +109,7 @@ func TestReadinessIsCached(t *testing.T) {
 	if calls.Load() != 2 {
 		t.Errorf("%d calls after the answer aged", calls.Load())
 	}
-	c.add("y", func(context.Context) error { return errTest })
+	c.set("y", func(context.Context) error { return errTest })
 	if c.report().Ready {
 		t.Error("a new check waits for the old answer to age")
 	}
@@ -112,7 +121,7 @@ func TestStuckCheck(t *testing.T) {
 	var c checks
 	var calls atomic.Int64
 	release := make(chan struct{})
-	c.add("stuck", func(context.Context) error { calls.Add(1); <-release; return nil })
+	c.set("stuck", func(context.Context) error { calls.Add(1); <-release; return nil })
 	began := time.Now()
 	first := c.report()
 	if took := time.Since(began); took > checkTimeout+time.Second || first.Checks[0].Reason != errNoAnswer.Error() {

@@ -19,11 +19,12 @@ const (
 
 // checks are the named conditions of readiness.
 type checks struct {
-	mu    sync.Mutex // guards list
-	list  []*check
-	round sync.Mutex // one round at a time; guards last and at
-	last  readiness
-	at    time.Time
+	mu      sync.Mutex // guards list and changed
+	list    []*check
+	changed bool       // since the last round
+	round   sync.Mutex // one round at a time; guards last and at
+	last    readiness
+	at      time.Time
 }
 
 type check struct {
@@ -44,10 +45,17 @@ type checkResult struct {
 	Reason string `json:"reason,omitempty"`
 }
 
-func (c *checks) add(name string, test func(context.Context) error) {
+// set takes the place of a check of that name.
+func (c *checks) set(name string, test func(context.Context) error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.list = append(c.list, &check{name: name, test: test})
+	c.changed = true
+	one := &check{name: name, test: test}
+	if i := slices.IndexFunc(c.list, func(c *check) bool { return c.name == name }); i >= 0 {
+		c.list[i] = one
+	} else {
+		c.list = append(c.list, one)
+	}
 }
 
 // report runs all checks at the same time, unless that was done just now.
@@ -55,9 +63,10 @@ func (c *checks) report() readiness {
 	c.round.Lock()
 	defer c.round.Unlock()
 	c.mu.Lock()
-	list := slices.Clone(c.list)
+	list, changed := slices.Clone(c.list), c.changed
+	c.changed = false
 	c.mu.Unlock()
-	if time.Since(c.at) < reportAge && len(c.last.Checks) == len(list) {
+	if time.Since(c.at) < reportAge && !changed {
 		return c.last
 	}
 	results := make([]checkResult, len(list))

@@ -1,0 +1,169 @@
+//go:build soak
+
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/prometheus/common/expfmt"
+	"github.com/prometheus/common/model"
+
+	"videosim/shared/bundle"
+	"videosim/shared/event"
+	"videosim/shared/testkit"
+	"videosim/shared/testkit/tinybundle"
+)
+
+// TestSoakEmbedderMemory runs the embedder, a process of its own, for SOAK_TIME
+// on a model of SOAK_PRESET with its stream full and a client that asks without
+// pause. Lengths are the challenge's, so that nearly every batch has a shape of
+// its own. What the process holds in memory must not grow after the warm-up.
+func TestSoakEmbedderMemory(t *testing.T) {
+	total, err := time.ParseDuration(environment("SOAK_TIME", "20m"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := startSoak(t, environment("SOAK_PRESET", "tiny"))
+	const every = 10 * time.Second
+	warm := total / 10 // 2 of 20 minutes
+	start, looked := time.Now(), time.Now()
+	var before, after []float64 // resident MiB in the minute after the warm-up, and in the last
+	asked := 0
+	for time.Since(start) < total && !t.Failed() {
+		s.ask(asked)
+		asked++
+		if time.Since(looked) < every {
+			continue
+		}
+		looked = time.Now()
+		rss, at := residentMiB(t, s.embedder.cmd.Process.Pid), time.Since(start)
+		switch {
+		case at > warm && at <= warm+total/20:
+			before = append(before, rss)
+		case at > total-total/20:
+			after = append(after, rss)
+		}
+		m := s.metrics()
+		gos := (m["go_memstats_sys_bytes"] - m["go_memstats_heap_released_bytes"]) / (1 << 20)
+		t.Logf("%s: resident %.0f MiB, of it Go's %.0f; %d queries, %.0f videos", at.Round(time.Second), rss, gos, asked, m["videosim_embedder_videos_total"])
+	}
+	if len(before) == 0 || len(after) == 0 {
+		t.Fatalf("%s is too short to compare its ends", total)
+	}
+	first, last := median(before), median(after)
+	t.Logf("resident %.0f MiB after the warm-up, %.0f MiB at the end: %+.1f %%", first, last, 100*(last/first-1))
+	if last > 1.05*first {
+		t.Errorf("resident memory grew from %.0f to %.0f MiB", first, last)
+	}
+}
+
+// soak is an embedder under load.
+type soak struct {
+	*suite
+	admin string // its base URL
+}
+
+// startSoak returns when the embedder is ready and its stream is full.
+func startSoak(t *testing.T, preset string) *soak {
+	const backlog = 512
+	folder := filepath.Join(t.TempDir(), "bundle")
+	fingerprint := tinybundle.WritePreset(t, folder, preset, 1)
+	manifest, err := bundle.ReadManifest(folder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	nats := testkit.NATS(t)
+	admin := freeAddress(t)
+	s := &soak{admin: "http://" + admin, suite: &suite{
+		t: t, ctx: t.Context(), fingerprint: fingerprint, bus: testkit.Connect(t, nats),
+		videos: testkit.RealVideos(t, 4*backlog, manifest.FrameDim, 32, 1),
+	}}
+	s.embedder = start(t, "embedder", build(t, "embedder", true), "--bundle", folder, "--nats-url", nats.ClientURL(), "--admin-listen", admin, "--log-level", "warn")
+	eventually(t, 2*time.Minute, "the embedder is ready", func() error {
+		r, err := http.Get(s.admin + "/readyz")
+		if err != nil {
+			return err
+		}
+		defer r.Body.Close()
+		if r.StatusCode != http.StatusOK {
+			return fmt.Errorf("status %d", r.StatusCode)
+		}
+		return nil
+	})
+	ctx, cancel := context.WithCancel(t.Context())
+	var feeding sync.WaitGroup
+	feeding.Go(func() { testkit.Feed(ctx, t, s.bus, fingerprint, s.videos, backlog) })
+	t.Cleanup(func() { cancel(); feeding.Wait() })
+	return s
+}
+
+// ask sends the i-th query and waits for its answer.
+func (s *soak) ask(i int) {
+	e := event.FromVideo(s.videos[i%len(s.videos)])
+	e.Id = "query-" + strconv.Itoa(i)
+	ctx, cancel := context.WithTimeout(s.ctx, time.Minute)
+	defer cancel()
+	reply, err := s.bus.RequestEmbed(ctx, s.fingerprint, &event.EmbedRequest{Videos: []*event.VideoEvent{e}})
+	if err == nil {
+		r := reply.GetResults()[0]
+		err = event.Fault(r.GetErrorKind(), "", r.GetError())
+	}
+	if err != nil {
+		s.t.Errorf("query: %v", err)
+	}
+}
+
+// metrics are the embedder's counters and gauges, summed over their labels.
+func (s *soak) metrics() map[string]float64 {
+	r, err := http.Get(s.admin + "/metrics")
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer r.Body.Close()
+	parser := expfmt.NewTextParser(model.UTF8Validation)
+	families, err := parser.TextToMetricFamilies(r.Body)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	sums := make(map[string]float64)
+	for name, f := range families {
+		for _, m := range f.GetMetric() {
+			sums[name] += m.GetCounter().GetValue() + m.GetGauge().GetValue()
+		}
+	}
+	return sums
+}
+
+// residentMiB is the memory of a process that lies in RAM.
+func residentMiB(t *testing.T, pid int) float64 {
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	pages, err := strconv.ParseFloat(strings.Fields(string(data))[1], 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pages * float64(os.Getpagesize()) / (1 << 20)
+}
+
+func environment(name, otherwise string) string {
+	if value := os.Getenv(name); value != "" {
+		return value
+	}
+	return otherwise
+}
+
+func median(values []float64) float64 {
+	return slices.Sorted(slices.Values(values))[len(values)/2]
+}
