@@ -23,6 +23,8 @@ type Settings struct {
 	Precision string `help:"Arithmetic of the models: fp32, bf16, int8 (products of 8-bit integers: half as fast again as bf16, on CPUs with avx512_vnni and avx512_bf16; it rounds trained weights more, so compare trainer evaluate --precision int8 with fp32 on your labels first), or auto (bf16 where the hardware has it, else fp32)." default:"auto" enum:"auto,fp32,bf16,int8"`
 	Threads   int    `help:"Threads of the tensor engine; 0: one a core." default:"0"`
 
+	MemoryLimit uint64 `help:"Most memory, in bytes, that the process may take on a CPU; a batch that would take it beyond is halved. 0: nine tenths of the container's limit, else of the machine's memory. What other services of the same process need is not in it. On a GPU the card's memory is the limit." default:"0"`
+
 	BatchVideos int `help:"Most videos in one batch. More pays on a GPU; on a CPU it only lengthens the wait of queries." default:"32"`
 	BatchTokens int `help:"Most tokens and frames in one batch, padding counted where the device computes it (a GPU); a full-size video has at most 128. It bounds the memory of a forward pass." default:"4096"`
 

@@ -3,6 +3,8 @@ package embedder
 import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
+
+	"videosim/shared/torch"
 )
 
 // metrics of one embedder. Labels are lanes and results, never ids.
@@ -46,7 +48,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 	}
 }
 
-// watch adds gauges that read the queue.
+// watch adds gauges that read the queue and the memory.
 func watch(r prometheus.Registerer, q *queue) {
 	for l := range lanes {
 		promauto.With(r).NewGaugeFunc(prometheus.GaugeOpts{
@@ -54,4 +56,8 @@ func watch(r prometheus.Registerer, q *queue) {
 			ConstLabels: prometheus.Labels{"lane": l.String()},
 		}, func() float64 { return float64(q.depth(l)) })
 	}
+	promauto.With(r).NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "videosim_embedder_tensor_bytes",
+		Help: "Memory on the CPU that tensors hold, packed weights and what libraries keep left out; memory-limit bounds it.",
+	}, func() float64 { return float64(torch.Memory()) })
 }

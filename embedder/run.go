@@ -57,6 +57,13 @@ func Run(ctx context.Context, cfg Config, env Env) error {
 		return err
 	}
 	defer model.close()
+	if model.Packs() { // on a CPU
+		passes, err := limitMemory(cfg.Settings)
+		if err != nil {
+			return err
+		}
+		env.Log.Info("memory limited", "forward_passes_mib", passes>>20)
+	}
 	env.Log.Info("model loaded", "fingerprint", b.Manifest.Fingerprint, "device", model.engine.Device().String(), "precision", model.engine.DType().String())
 	return serve(ctx, cfg, env, b.Manifest.Fingerprint, model, collator)
 }

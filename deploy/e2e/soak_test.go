@@ -10,13 +10,13 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
+	"github.com/prometheus/procfs"
 
 	"videosim/shared/bundle"
 	"videosim/shared/event"
@@ -146,15 +146,15 @@ func (s *soak) metrics() map[string]float64 {
 
 // residentMiB is the memory of a process that lies in RAM.
 func residentMiB(t *testing.T, pid int) float64 {
-	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", pid))
+	process, err := procfs.NewProc(pid)
 	if err != nil {
 		t.Fatal(err)
 	}
-	pages, err := strconv.ParseFloat(strings.Fields(string(data))[1], 64)
+	stat, err := process.Stat()
 	if err != nil {
 		t.Fatal(err)
 	}
-	return pages * float64(os.Getpagesize()) / (1 << 20)
+	return float64(stat.ResidentMemory()) / (1 << 20)
 }
 
 func environment(name, otherwise string) string {

@@ -1,3 +1,4 @@
+#include "memory.hpp"
 #include "ops.hpp"
 #include "packed.hpp"
 #include "shim.hpp"
@@ -9,8 +10,6 @@
 #include <c10/core/GradMode.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
 #include <dlfcn.h>
-
-#include <cstdlib>
 
 namespace {
 
@@ -26,17 +25,6 @@ char* in_place(F f) noexcept {
   });
 }
 
-// capped bounds, before anything reads the environment, what libtorch keeps of the
-// products it has computed: code made for one shape each, 0.66 MiB in oneDNN's
-// cache and ideep's together. By default 1,024 each, which packed batches, almost
-// all of a shape of their own, fill within a minute. 128 is more than the shapes of
-// a forward pass; who sets a variable keeps its value.
-const bool capped = [] {
-  setenv("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "128", 0);
-  setenv("LRU_CACHE_CAPACITY", "128", 0);
-  return true;
-}();
-
 } // namespace
 
 extern "C" {
@@ -46,6 +34,9 @@ char* vt_start(int threads) {
 }
 
 int vt_threads(void) { return at::get_num_threads(); }
+
+void vt_limit_memory(uint64_t bytes) { Bounded::most = bytes; }
+uint64_t vt_memory(void) { return Bounded::held; }
 
 char* vt_load_cuda(int* devices) {
   *devices = 0;

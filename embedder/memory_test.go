@@ -1,0 +1,64 @@
+package embedder
+
+import (
+	"context"
+	"math"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"videosim/shared/errs"
+	"videosim/shared/event"
+	"videosim/shared/service"
+	"videosim/shared/testkit"
+	"videosim/shared/testkit/tinybundle"
+	"videosim/shared/torch"
+)
+
+// TestMemoryLimit gives the service so little memory that its largest batches do
+// not fit: they are halved, and every video is embedded.
+func TestMemoryLimit(t *testing.T) {
+	defer torch.LimitMemory(math.MaxInt64)
+	dir := filepath.Join(t.TempDir(), "bundle")
+	fingerprint := tinybundle.Write(t, dir)
+	cfg := defaultConfig(t, dir)
+	cfg.BatchVideos, cfg.MemoryLimit = 128, 1<<20
+	env := Env{Env: service.NewTestEnv(t), Bus: testkit.Bus(t)}
+	if err := Run(t.Context(), cfg, env); errs.FieldOf(err) != "memory-limit" || errs.KindOf(err) != errs.Invalid {
+		t.Fatalf("a limit of 1 MiB: %v, want Invalid at memory-limit", err)
+	}
+	held, err := residentBytes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	const passes = 4 << 20
+	cfg.MemoryLimit = held + cachesBytes + cfg.slotBytes() + 64<<20 // room to load the model again
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- Run(ctx, cfg, env) }()
+	await(t, "ready", func() bool { ok, _ := ready(env.Env); return ok })
+	torch.LimitMemory(torch.Memory() + passes)
+	last := uint64(0)
+	for _, v := range corpus(200) {
+		last = publish(t, env.Bus, event.FromVideo(v))
+	}
+	await(t, "every video embedded", func() bool {
+		info, err := env.Bus.ConsumerInfo(t.Context(), event.StreamVideos, "embedder-"+fingerprint)
+		return err == nil && info.Delivered >= last && info.Pending == 0 && info.AckPending == 0
+	})
+	answer := httptest.NewRecorder()
+	env.Admin.Handler().ServeHTTP(answer, httptest.NewRequest(http.MethodGet, "/metrics", nil))
+	page := answer.Body.String()
+	if strings.Contains(page, "videosim_embedder_batch_splits_total 0\n") {
+		t.Error("no batch was halved")
+	}
+	if !strings.Contains(page, "videosim_embedder_videos_total{lane=\"bulk\",result=\"embedded\"} 200\n") {
+		t.Errorf("not all of 200 videos were embedded:\n%s", page)
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Errorf("Run: %v", err)
+	}
+}
