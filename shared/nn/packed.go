@@ -93,6 +93,7 @@ func (b *BERT) EncodePacked(s *torch.Scope, hidden, types, places, keep torch.Te
 				}
 				return l.feed(s, a, x)
 			})
+			s.Step()
 		}
 		return x
 	})
@@ -116,6 +117,7 @@ func (v *VideoTransformer) ForwardPacked(s *torch.Scope, frames, rows torch.Tens
 		x := Rows(s, torch.Cat(s, 0, class, zero, frames), rows) // (N,D)
 		for _, l := range v.layers {
 			x = s.Sub(func(s *torch.Scope) torch.Tensor { return l.forward(s, x, p) })
+			s.Step()
 		}
 		return x
 	})

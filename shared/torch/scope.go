@@ -23,10 +23,22 @@ func LiveTensors() int64 { return live.Load() }
 type Scope struct {
 	handles []C.vt_tensor
 	closed  bool
+	step    func()
 }
 
 // NewScope opens a scope that lives until its Close.
 func NewScope() *Scope { return &Scope{} }
+
+// OnStep has f called at each Step in s and in the scopes that Sub opens in it.
+func (s *Scope) OnStep(f func()) { s.step = f }
+
+// Step marks a place where long work may pause for other work of the same
+// thread, such as the end of a layer.
+func (s *Scope) Step() {
+	if s.step != nil {
+		s.step()
+	}
+}
 
 // Close frees every tensor of the scope. Closing twice is harmless.
 func (s *Scope) Close() {
@@ -44,7 +56,7 @@ func (s *Scope) Len() int { return len(s.handles) }
 // one of s. Everything else that f made is freed at once, which bounds the
 // memory of a deep network without autograd to that of one layer.
 func (s *Scope) Sub(f func(s *Scope) Tensor) Tensor {
-	inner := NewScope()
+	inner := &Scope{step: s.step}
 	defer inner.Close()
 	return s.Adopt(f(inner))
 }
