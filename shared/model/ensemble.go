@@ -20,6 +20,8 @@ type Ensemble struct {
 	scope  *torch.Scope
 	device torch.Device
 	dtype  torch.DType
+	packs  bool    // true on a CPU
+	staged *staged // nil: nothing is
 }
 
 // Halves are the embeddings of a batch by each model, not normalised: row i
@@ -33,7 +35,7 @@ func Open(e *torch.Engine, b *bundle.Bundle) (*Ensemble, error) {
 	if err != nil {
 		return nil, fmt.Errorf("bundle %s: %w", b.Dir, err)
 	}
-	m := &Ensemble{Config: cfg, scope: torch.NewScope(), device: e.Device(), dtype: e.DType()}
+	m := &Ensemble{Config: cfg, scope: torch.NewScope(), device: e.Device(), dtype: e.DType(), packs: e.Device() == torch.CPU}
 	err = e.Do(context.Background(), func(*torch.Scope) error {
 		options := nn.Options{Device: m.device, DType: m.dtype, Blank: true}
 		m.Late = NewLate(cfg, nn.NewParams(m.scope, options))
@@ -77,22 +79,39 @@ func load(b *bundle.Bundle, name string, p *nn.Params) error {
 // just been trained. They stay the caller's: Close leaves them alone.
 func NewEnsemble(cfg Config, late *Late, early *EarlyFinetuned) *Ensemble {
 	p := late.Params()
-	return &Ensemble{Config: cfg, Late: late, Early: early, scope: torch.NewScope(), device: p.Device(), dtype: p.DType()}
+	return &Ensemble{
+		Config: cfg, Late: late, Early: early, scope: torch.NewScope(),
+		device: p.Device(), dtype: p.DType(), packs: p.Device() == torch.CPU,
+	}
 }
+
+// Packs reports whether padding costs nothing: it is left out.
+func (m *Ensemble) Packs() bool { return m.packs }
 
 // Embed computes both halves for a batch. It runs on the engine's thread, in
 // the scope of one Engine.Do, and records no gradients. Networks in training
 // mode are refused: dropout would make every embedding a random one.
 func (m *Ensemble) Embed(s *torch.Scope, b *video.Batch) (Halves, error) {
+	return m.EmbedAhead(s, b, nil)
+}
+
+// EmbedAhead is Embed for a stream of batches. Once all work on b is queued, a GPU
+// has next, which may be nil, return the batch that comes later, and copies it to the
+// device while it computes b; a later call with that very batch finds it there. One
+// that does not fit is copied when its turn comes; nil leaves what is there. A CPU
+// computes at once and never asks.
+func (m *Ensemble) EmbedAhead(s *torch.Scope, b *video.Batch, next func() *video.Batch) (Halves, error) {
 	if m.Late.Params().Training() || m.Early.Params().Training() {
 		return Halves{}, errs.New(errs.Internal, "embed: a network is in training mode")
 	}
 	var h Halves
-	embed := m.embedPacked
-	if m.device != torch.CPU {
-		embed = m.embedPadded
-	}
-	torch.NoGrad(func() { h = embed(s, b) })
+	torch.NoGrad(func() {
+		if m.packs {
+			h = m.embedPacked(s, b)
+		} else {
+			h = m.embedPadded(s, b, next)
+		}
+	})
 	return h, nil
 }
 
@@ -107,11 +126,61 @@ func (m *Ensemble) embedPacked(s *torch.Scope, b *video.Batch) Halves {
 
 // embedPadded computes rows padded to the longest: few large calls, which is
 // what a GPU wants. Batches of similar lengths keep the padding small.
-func (m *Ensemble) embedPadded(s *torch.Scope, b *video.Batch) Halves {
-	in := NewInputs(s, b, m.device, m.dtype)
+func (m *Ensemble) embedPadded(s *torch.Scope, b *video.Batch, next func() *video.Batch) Halves {
+	in, done := m.inputs(s, b)
+	defer done()
 	late := s.Sub(func(s *torch.Scope) torch.Tensor { return m.Late.Forward(s, in).Embedding })
 	early := s.Sub(func(s *torch.Scope) torch.Tensor { return m.Early.Forward(s, in).Embedding })
-	return Halves{Late: rows(late), Early: rows(early)}
+	both := torch.Cat(s, 1, late, early) // (B,2E): reading waits for the device, so it is done once
+	if next != nil {
+		m.stage(next())
+	}
+	h, e := Halves{}, m.Config.Embedding
+	for _, row := range rows(both) {
+		h.Late, h.Early = append(h.Late, row[:e:e]), append(h.Early, row[e:])
+	}
+	return h
+}
+
+// staged is a batch on the device, or on its way there.
+type staged struct {
+	batch   *video.Batch
+	in      *Inputs
+	tensors *torch.Staged
+}
+
+// stage brings b to the device in place of what was staged before. Where there is
+// no memory for it, nothing is staged: b will be tried, and halved, in its turn.
+func (m *Ensemble) stage(b *video.Batch) {
+	if b == nil {
+		return
+	}
+	m.unstage()
+	next := &staged{batch: b}
+	failure := torch.Try(func() {
+		next.tensors = torch.Stage(m.device, func(s *torch.Scope) { next.in = NewInputs(s, b, m.device, m.dtype) })
+	})
+	if failure == nil {
+		m.staged = next
+	}
+}
+
+func (m *Ensemble) unstage() {
+	if m.staged != nil {
+		m.staged.tensors.Close()
+		m.staged = nil
+	}
+}
+
+// inputs are those staged for b, or made now. done frees them.
+func (m *Ensemble) inputs(s *torch.Scope, b *video.Batch) (in *Inputs, done func()) {
+	if m.staged == nil || m.staged.batch != b {
+		return NewInputs(s, b, m.device, m.dtype), func() {}
+	}
+	m.staged.tensors.Join()
+	ready := m.staged
+	m.staged = nil
+	return ready.in, ready.tensors.Close
 }
 
 // rows copies (B,E) out, one slice a row.
@@ -125,4 +194,7 @@ func rows(t torch.Tensor) [][]float32 {
 }
 
 // Close frees the weights that Open loaded. No Embed may be running.
-func (m *Ensemble) Close() { m.scope.Close() }
+func (m *Ensemble) Close() {
+	m.unstage()
+	m.scope.Close()
+}

@@ -28,22 +28,22 @@ func NewInputs(s *torch.Scope, b *video.Batch, device torch.Device, dtype torch.
 		Late:  newText(s, b.Late, n, device),
 		Early: newText(s, b.Early, n, device),
 	}
-	in.FrameMask = torch.To(s, torch.FromInt64s(s, b.FrameMask(0), n, f), torch.Int64, device)
+	in.FrameMask = torch.Upload(s, b.FrameMask(0), torch.Int64, device, n, f)
 	in.Frames = s.Sub(func(s *torch.Scope) torch.Tensor {
 		var frames torch.Tensor
 		if b.Float != nil {
-			frames = torch.FromFloat32s(s, b.Float, n, f, d)
+			frames = torch.Upload(s, b.Float, torch.Float32, device, n, f, d)
 		} else {
-			frames = torch.FromUint16s(s, torch.Float16, b.Half, n, f, d)
+			frames = torch.Upload(s, b.Half, torch.Float16, device, n, f, d)
 		}
-		return torch.AsType(s, torch.To(s, frames, frames.DType(), device), dtype)
+		return torch.AsType(s, frames, dtype)
 	})
 	return in
 }
 
 func newText(s *torch.Scope, t video.Tokens, n int64, device torch.Device) Text {
 	table := func(values []int64) torch.Tensor {
-		return torch.To(s, torch.FromInt64s(s, values, n, int64(t.Len)), torch.Int64, device)
+		return torch.Upload(s, values, torch.Int64, device, n, int64(t.Len))
 	}
 	return Text{Tokens: table(t.IDs), Types: table(t.Types), Mask: table(t.Mask)}
 }

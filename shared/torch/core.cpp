@@ -2,13 +2,13 @@
 #include "ops.hpp"
 #include "packed.hpp"
 #include "shim.hpp"
+#include "stream.hpp"
 
 #include <ATen/Context.h>
 #include <ATen/Parallel.h>
 #include <ATen/TensorIterator.h>
 #include <ATen/autocast_mode.h>
 #include <c10/core/GradMode.h>
-#include <c10/core/impl/VirtualGuardImpl.h>
 #include <dlfcn.h>
 
 namespace {
@@ -41,12 +41,18 @@ uint64_t vt_memory(void) { return Bounded::held; }
 char* vt_load_cuda(int* devices) {
   *devices = 0;
   if (dlopen("libtorch_cuda.so", RTLD_NOW | RTLD_GLOBAL) == nullptr) return strdup(dlerror());
-  return guard([&] { *devices = static_cast<int>(at::detail::getCUDAHooks().deviceCount()); });
+  return guard([&] {
+    *devices = static_cast<int>(at::detail::getCUDAHooks().deviceCount());
+    // cuDNN's attention, which libtorch prefers on Hopper and Blackwell, makes a
+    // plan for each new number of rows and keys, in tenths of a second; batches
+    // have hundreds of such pairs. The next in line takes any shape.
+    at::globalContext().setSDPUseCuDNN(false);
+  });
 }
 
 char* vt_select_cuda(int index) {
   return guard([&] {
-    c10::impl::VirtualGuardImpl(at::kCUDA).setDevice(at::Device(at::kCUDA, static_cast<c10::DeviceIndex>(index)));
+    gpu().setDevice(at::Device(at::kCUDA, static_cast<c10::DeviceIndex>(index)));
   });
 }
 
@@ -92,12 +98,14 @@ char* vt_describe(vt_tensor t, vt_info* info) {
   });
 }
 
-vt_result vt_from_data(const void* data, size_t bytes, const int64_t* shape, int rank, int dtype) {
+vt_result vt_from_data(const void* data, size_t bytes, const int64_t* shape, int rank, int dtype, bool cuda) {
   return make([&] {
-    at::Tensor t = at::empty(at::IntArrayRef(shape, rank), options(dtype, false));
+    // From pinned memory the GPU copies by itself, while this thread goes on to
+    // queue kernels. libtorch keeps that memory until the copy is done.
+    at::Tensor t = at::empty(at::IntArrayRef(shape, rank), options(dtype, false).pinned_memory(cuda));
     TORCH_CHECK(t.nbytes() == bytes, "shape ", t.sizes(), " needs ", t.nbytes(), " bytes, got ", bytes);
     if (bytes > 0) std::memcpy(t.data_ptr(), data, bytes);
-    return t;
+    return cuda ? t.to(options(dtype, true), /*non_blocking=*/true) : t;
   });
 }
 
@@ -128,8 +136,6 @@ vt_result vt_arange(int64_t n, bool cuda) {
 vt_result vt_to(vt_tensor t, int dtype, bool cuda) {
   return make([&] {
     const at::Tensor& a = ref(t);
-    // From pinned memory the GPU copies by itself, while this thread goes on to
-    // queue kernels. libtorch keeps that memory until the copy is done.
     if (cuda && a.is_cpu()) return a.pin_memory().to(options(dtype, true), /*non_blocking=*/true);
     return a.to(options(dtype, cuda));
   });

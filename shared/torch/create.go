@@ -35,12 +35,24 @@ func FromBytes(s *Scope, dtype DType, raw []byte, shape ...int64) Tensor {
 	return fromData(s, unsafe.Pointer(unsafe.SliceData(raw)), len(raw), dtype, shape)
 }
 
+// Upload makes a tensor on device, of dtype, from a copy of data: its elements, or
+// the bits of those that Go has no type for. A GPU copies on its own time; nothing
+// waits for it but what uses the tensor.
+func Upload[T int64 | float32 | uint16](s *Scope, data []T, dtype DType, device Device, shape ...int64) Tensor {
+	var one T
+	return upload(s, unsafe.Pointer(unsafe.SliceData(data)), len(data)*int(unsafe.Sizeof(one)), dtype, device, shape)
+}
+
 func fromData(s *Scope, data unsafe.Pointer, bytes int, dtype DType, shape []int64) Tensor {
+	return upload(s, data, bytes, dtype, CPU, shape)
+}
+
+func upload(s *Scope, data unsafe.Pointer, bytes int, dtype DType, device Device, shape []int64) Tensor {
 	if dtype.Size() == 0 {
 		panic(&Error{Op: "from data", Message: fmt.Sprintf("%v is not supported", dtype)})
 	}
 	p, rank := dims(shape)
-	return s.take("from data", C.vt_from_data(data, C.size_t(bytes), p, rank, C.int(dtype)))
+	return s.take("from data", C.vt_from_data(data, C.size_t(bytes), p, rank, C.int(dtype), device.cuda()))
 }
 
 // Full makes a tensor whose elements are all value.

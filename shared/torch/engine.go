@@ -156,18 +156,28 @@ func (e *Engine) Close() {
 
 func (e *Engine) loop() {
 	runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
-	check("start", C.vt_start(C.int(e.threads)))
-	if e.device == CUDA {
-		check("select a GPU", C.vt_select_cuda(C.int(e.gpu)))
-	}
+	failure := Try(e.bind)
 	for {
 		select {
 		case <-e.quit:
 			close(e.stopped)
 			return
 		case j := <-e.jobs:
+			if failure != nil { // such as a GPU that another process has for itself
+				j.err = failure
+				close(j.done)
+				continue
+			}
 			e.run(j)
 		}
+	}
+}
+
+// bind sets up what belongs to the calling thread.
+func (e *Engine) bind() {
+	check("start", C.vt_start(C.int(e.threads)))
+	if e.device == CUDA {
+		check("select a GPU", C.vt_select_cuda(C.int(e.gpu)))
 	}
 }
 

@@ -50,13 +50,22 @@ void vt_set_grad_enabled(bool on);
 // Handles, creation and reading back: core.cpp.
 void vt_free(vt_tensor* handles, size_t n);
 char* vt_describe(vt_tensor t, vt_info* info);
-vt_result vt_from_data(const void* data, size_t bytes, const int64_t* shape, int rank, int dtype);
+vt_result vt_from_data(const void* data, size_t bytes, const int64_t* shape, int rank, int dtype, bool cuda);
 char* vt_read(vt_tensor t, int dtype, void* out, size_t bytes);
 char* vt_item(vt_tensor t, double* out);
 vt_result vt_full(const int64_t* shape, int rank, double value, int dtype, bool cuda);
 vt_result vt_empty(const int64_t* shape, int rank, int dtype, bool cuda);
 vt_result vt_arange(int64_t n, bool cuda);
 vt_result vt_to(vt_tensor t, int dtype, bool cuda);
+
+// Beside what a GPU has queued: stream.hpp. From begin to end this thread queues on
+// a stream of its own. join makes all that it queues later wait for that, and keeps
+// the memory of ts until it is done with them.
+typedef void* vt_aside;
+char* vt_aside_begin(vt_aside* out);
+char* vt_aside_end(vt_aside a);
+char* vt_aside_join(vt_aside a, const vt_tensor* ts, size_t n);
+void vt_aside_free(vt_aside a);
 
 // Autograd: core.cpp.
 char* vt_set_requires_grad(vt_tensor t, bool on);

@@ -39,9 +39,36 @@ type Error struct {
 func (e *Error) Error() string { return "torch: " + e.Op + ": " + e.Message }
 
 // OutOfMemory reports whether the device had no room for the result, in which
-// case the same work in smaller batches may succeed.
+// case the same work in smaller batches may succeed. libtorch has then given back
+// all memory that it kept for reuse, and tried again.
 func (e *Error) OutOfMemory() bool {
-	return strings.Contains(e.Message, "out of memory") || strings.Contains(e.Message, "can't allocate memory")
+	for _, words := range []string{"out of memory", "can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED"} {
+		if strings.Contains(e.Message, words) {
+			return true
+		}
+	}
+	return false
+}
+
+// DeviceFailed reports whether CUDA itself failed, such as by an illegal access in a
+// kernel. It then answers every later call of this process with the same error: only
+// a new process can use the GPU again.
+func (e *Error) DeviceFailed() bool {
+	return strings.Contains(e.Message, "CUDA error: ") && !e.OutOfMemory()
+}
+
+// Try runs f and returns the *Error that it raised, nil if none.
+func Try(f func()) (failure *Error) {
+	defer func() {
+		p := recover()
+		if e, ok := p.(*Error); ok {
+			failure = e
+		} else if p != nil {
+			panic(p)
+		}
+	}()
+	f()
+	return nil
 }
 
 // check panics if C reported a failure of op.
