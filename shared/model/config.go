@@ -263,3 +263,6 @@ func (v VideoConfig) transformer() nn.VideoConfig {
 		LayerNormEps: v.LayerNormEps, Dropout: v.Dropout,
 	}
 }
+
+// layers is how many a batch passes, through all towers of both models.
+func (c Config) layers() int { return 2*c.Text.Layers + c.Video.Depth + c.Cross.Layers }

@@ -92,24 +92,35 @@ func (m *Ensemble) Packs() bool { return m.packs }
 // the scope of one Engine.Do, and records no gradients. Networks in training
 // mode are refused: dropout would make every embedding a random one.
 func (m *Ensemble) Embed(s *torch.Scope, b *video.Batch) (Halves, error) {
-	return m.EmbedAhead(s, b, nil)
+	return m.EmbedMeanwhile(s, b, Meanwhile{})
 }
 
-// EmbedAhead is Embed for a stream of batches. Once all work on b is queued, a GPU
-// has next, which may be nil, return the batch that comes later, and copies it to the
-// device while it computes b; a later call with that very batch finds it there. One
-// that does not fit is copied when its turn comes; nil leaves what is there. A CPU
-// computes at once and never asks.
-func (m *Ensemble) EmbedAhead(s *torch.Scope, b *video.Batch, next func() *video.Batch) (Halves, error) {
+// Meanwhile is what may be done on the engine's thread while a batch is computed.
+// Either function may be nil.
+type Meanwhile struct {
+	// Next is for a GPU, which calls it once, when all work on the batch is queued.
+	// It returns the batch that comes later, which is copied to the device while this
+	// one is computed; a later call with that very batch finds it there. One that does
+	// not fit is copied when its turn comes; nil leaves what is there.
+	Next    func() *video.Batch
+	Between Between // for a CPU, which calls it after each layer
+}
+
+// Between is told how many layers of a batch are done, and of how many. What it
+// passes to embed is embedded there and then.
+type Between func(done, total int, embed func(*video.Batch) (Halves, error))
+
+// EmbedMeanwhile is Embed with room for more.
+func (m *Ensemble) EmbedMeanwhile(s *torch.Scope, b *video.Batch, while Meanwhile) (Halves, error) {
 	if m.Late.Params().Training() || m.Early.Params().Training() {
 		return Halves{}, errs.New(errs.Internal, "embed: a network is in training mode")
 	}
 	var h Halves
 	torch.NoGrad(func() {
 		if m.packs {
-			h = m.embedPacked(s, b)
+			h = m.embedPacked(s, b, while.Between)
 		} else {
-			h = m.embedPadded(s, b, next)
+			h = m.embedPadded(s, b, while.Next)
 		}
 	})
 	return h, nil
@@ -117,11 +128,29 @@ func (m *Ensemble) EmbedAhead(s *torch.Scope, b *video.Batch, next func() *video
 
 // embedPacked computes no padding. A call of attention for each length costs
 // microseconds on a CPU.
-func (m *Ensemble) embedPacked(s *torch.Scope, b *video.Batch) Halves {
+func (m *Ensemble) embedPacked(s *torch.Scope, b *video.Batch, between Between) Halves {
+	if between != nil {
+		done, total := 0, m.Config.layers()
+		s.OnStep(func() {
+			done++
+			between(done, total, m.embedBetween)
+		})
+		defer s.OnStep(nil)
+	}
 	in := packInputs(s, m.Config, b, m.device, m.dtype)
 	late := s.Sub(func(s *torch.Scope) torch.Tensor { return m.Late.forwardPacked(s, in) })
 	early := s.Sub(func(s *torch.Scope) torch.Tensor { return m.Early.forwardPacked(s, in) })
 	return Halves{Late: rows(late)[:b.Len()], Early: rows(early)[:b.Len()]}
+}
+
+// embedBetween embeds b between two layers of another batch.
+func (m *Ensemble) embedBetween(b *video.Batch) (h Halves, err error) {
+	s := torch.NewScope()
+	defer s.Close()
+	if failure := torch.Try(func() { h = m.embedPacked(s, b, nil) }); failure != nil {
+		return Halves{}, failure
+	}
+	return h, nil
 }
 
 // embedPadded computes rows padded to the longest: few large calls, which is

@@ -23,7 +23,7 @@ func TestPackedIsPadded(t *testing.T) {
 				for _, longest := range []bool{false, true} {
 					b := collate(t, collator(t, cfg, longest), of...)
 					var padded, packed Halves
-					torch.NoGrad(func() { padded, packed = m.embedPadded(s, b, nil), m.embedPacked(s, b) })
+					torch.NoGrad(func() { padded, packed = m.embedPadded(s, b, nil), m.embedPacked(s, b, nil) })
 					name := fmt.Sprintf("%d videos, padding attended %v, to the longest %v", len(of), attend, longest)
 					sameHalves(t, name, packed, padded, gate)
 				}

@@ -1,6 +1,7 @@
 package model
 
 import (
+	"slices"
 	"testing"
 
 	"videosim/shared/torch"
@@ -23,7 +24,7 @@ func TestStagedBatchIsTheSame(t *testing.T) {
 		ahead := func(b *video.Batch, next func() *video.Batch) (h Halves) {
 			inner := torch.NewScope() // as each call of the engine has one
 			defer inner.Close()
-			h, err := m.EmbedAhead(inner, b, next)
+			h, err := m.EmbedMeanwhile(inner, b, Meanwhile{Next: next})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -50,7 +51,7 @@ func TestStagedBatchIsTheSame(t *testing.T) {
 		if m.staged != nil {
 			t.Error("a batch that could not be copied counts as staged")
 		}
-		if _, err := m.EmbedAhead(s, first, one(first)); err != nil {
+		if _, err := m.EmbedMeanwhile(s, first, Meanwhile{Next: one(first)}); err != nil {
 			t.Fatal(err)
 		}
 		m.Close() // one is staged still
@@ -66,12 +67,56 @@ func TestCPUNeverStages(t *testing.T) {
 		m := newEnsemble(s, cfg)
 		defer m.Close()
 		b := collate(t, collator(t, cfg, true), videos(cfg, 2, video.F16)...)
-		_, err := m.EmbedAhead(s, b, func() *video.Batch {
+		_, err := m.EmbedMeanwhile(s, b, Meanwhile{Next: func() *video.Batch {
 			t.Error("asked for the next batch, which only shares the CPU's cores")
 			return nil
-		})
+		}})
 		if err != nil || !m.Packs() {
 			t.Errorf("%v, packs %v", err, m.Packs())
 		}
 	})
+}
+
+// A batch that stands aside for others between its layers gets the same embeddings,
+// and so do they; a failure among them is theirs alone.
+func TestBatchesBetweenLayers(t *testing.T) {
+	cfg := preset(t, "tiny")
+	all := videos(cfg, 9, video.F16)
+	before := torch.LiveTensors()
+	onEngine(t, func(s *torch.Scope) {
+		m := newEnsemble(s, cfg)
+		defer m.Close()
+		c := collator(t, cfg, true)
+		large, query := collate(t, c, all[:6]...), collate(t, c, all[6:]...)
+		wantLarge, wantQuery := embed(t, s, m, large), embed(t, s, m, query)
+		broken := *query
+		broken.Late.IDs = slices.Clone(query.Late.IDs)
+		broken.Late.IDs[0] = int64(cfg.Text.Vocab)
+		calls := 0
+		inner := torch.NewScope()
+		defer inner.Close()
+		got, err := m.EmbedMeanwhile(inner, large, Meanwhile{Between: func(done, total int, embed func(*video.Batch) (Halves, error)) {
+			if calls++; done != calls || total != 2+2+2+2 {
+				t.Errorf("call %d: %d of %d layers, want 8", calls, done, total)
+			}
+			h, err := embed(query)
+			if err != nil {
+				t.Fatal(err)
+			}
+			sameHalves(t, "between layers", h, wantQuery, 0)
+			if _, err := embed(&broken); err == nil {
+				t.Error("a broken batch was embedded")
+			}
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		sameHalves(t, "aside for others", got, wantLarge, 0)
+		if calls != 8 {
+			t.Errorf("%d calls, want one a layer", calls)
+		}
+	})
+	if after := torch.LiveTensors(); after != before {
+		t.Errorf("%d tensors live after, %d before", after, before)
+	}
 }
