@@ -17,51 +17,48 @@ import (
 )
 
 // pathVideos is how many videos one measurement of the path takes: 200 MB at
-// the challenge's lengths.
+// the challenge's lengths and full size.
 const pathVideos = 4000
 
 // BenchmarkPath measures how many videos a second the path to the model and
 // behind it carries (publish, pull, decode, collate, merge, store, acknowledge),
 // with a model that answers at once, over the NATS server of this process; and
-// how many the real models eat on the same cores.
+// how many the real model eats on the same cores, with frames of the same width.
 //
 //	publish: acknowledged publishes alone
 //	behind:  the embedder alone, with a full stream
 //	all:     both at once, from the first publish to the last acknowledgement
 //
-// BENCH_PRESET and BENCH_PRECISION say which model is compared beside tiny.
+// BENCH_PRECISION says in which precision the real models run.
 func BenchmarkPath(b *testing.B) {
-	presets := map[string]*realModel{}
-	names := []string{"tiny", environment("BENCH_PRESET", "base")}
-	for _, name := range names {
-		if presets[name] == nil {
-			presets[name] = measureModel(b, name)
+	for _, preset := range []string{"tiny", "base"} {
+		m := measureModel(b, preset)
+		shape := m.collator.Config()
+		videos := testkit.RealVideos(b, pathVideos, shape.FrameDim, shape.Frames, 1)
+		for _, always := range []bool{true, false} {
+			b.Run(fmt.Sprintf("%s/sync-always=%t", preset, always), func(b *testing.B) {
+				for b.Loop() {
+					benchPath(b, m, videos, always)
+				}
+			})
 		}
 	}
-	largest := presets[names[1]]
-	shape := largest.collator.Config()
-	videos := testkit.RealVideos(b, pathVideos, shape.FrameDim, shape.Frames, 1)
-	for _, always := range []bool{true, false} {
-		b.Run(fmt.Sprintf("sync-always=%t", always), func(b *testing.B) {
-			for b.Loop() {
-				p := startPath(b, always, largest.collator)
-				publish := rate(len(videos), func() { p.publish(videos) })
-				var stop func()
-				behind := rate(len(videos), func() { stop = p.serve(); p.settled(len(videos)) })
-				all := rate(len(videos), func() { p.publish(videos); p.settled(2 * len(videos)) })
-				stop()
-				b.ReportMetric(0, "ns/op")
-				b.ReportMetric(publish, "publish-videos/s")
-				b.ReportMetric(behind, "behind-videos/s")
-				b.ReportMetric(all, "all-videos/s")
-				for name, m := range presets {
-					b.ReportMetric(m.rate, name+"-videos/s")
-					b.ReportMetric(all/m.rate, "all/"+name)
-					b.ReportMetric(behind/m.rate, "behind/"+name)
-				}
-			}
-		})
-	}
+}
+
+func benchPath(b *testing.B, m *realModel, videos []video.Video, syncAlways bool) {
+	p := startPath(b, syncAlways, m.collator)
+	publish := rate(len(videos), func() { p.publish(videos) })
+	var stop func()
+	behind := rate(len(videos), func() { stop = p.serve(); p.settled(len(videos)) })
+	all := rate(len(videos), func() { p.publish(videos); p.settled(2 * len(videos)) })
+	stop()
+	b.ReportMetric(0, "ns/op")
+	b.ReportMetric(publish, "publish-videos/s")
+	b.ReportMetric(behind, "behind-videos/s")
+	b.ReportMetric(all, "all-videos/s")
+	b.ReportMetric(m.rate, "model-videos/s")
+	b.ReportMetric(behind/m.rate, "behind/model")
+	b.ReportMetric(all/m.rate, "all/model")
 }
 
 func rate(videos int, work func()) float64 {
