@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"videosim/shared/errs"
@@ -18,7 +19,9 @@ type Model interface {
 	// Packs says that padding costs nothing, so that rows of any lengths may
 	// share a batch.
 	Packs() bool
-	Embed(ctx context.Context, b *video.Batch) (model.Halves, error)
+	// Embed may call next, once, while it waits for the device, and copy the batch
+	// there that next returns, if any; that very batch comes later. next may be nil.
+	Embed(ctx context.Context, b *video.Batch, next func() *video.Batch) (model.Halves, error)
 }
 
 // batcher feeds the model.
@@ -26,18 +29,30 @@ type Model interface {
 // A batch forms by pull: whenever the model is free, it takes what waits, up
 // to the limits. There is no timer, because waiting for company only pays when
 // the model is busy, and then the company gathers by itself.
+//
+// While a GPU computes a batch of the stream, the next one is joined and copied to
+// it, if enough waits to fill it. That only saves time: it goes when its turn comes,
+// after the requests that have come meanwhile; and if one of its videos leaves, or
+// there is no memory for it, it is joined and copied anew, like any other.
 type batcher struct {
 	model   Model
 	queue   *queue
 	health  *health
 	metrics *metrics
 	pace    pace
+	ahead   joined
+}
+
+// joined is a batch and the model's input that was made of it.
+type joined struct {
+	items []*item
+	input *video.Batch
 }
 
 // embed hands one collated row to the model and waits for its halves. It
 // returns early, and takes the row out of the queue, when ctx ends.
 func (b *batcher) embed(ctx context.Context, l lane, input *video.Batch) (result, error) {
-	it := &item{ctx: ctx, input: input, positions: positions(input), queued: time.Now(), result: make(chan result, 1)}
+	it := &item{ctx: ctx, input: input, lengths: lengthsOf(input), queued: time.Now(), result: make(chan result, 1)}
 	if err := b.queue.push(l, it); err != nil {
 		return result{}, err
 	}
@@ -50,9 +65,6 @@ func (b *batcher) embed(ctx context.Context, l lane, input *video.Batch) (result
 	}
 }
 
-// positions is what a row costs: its tokens in both models and its frames.
-func positions(b *video.Batch) int { return b.Late.Len + b.Early.Len + b.FrameLen }
-
 // run serves until both lanes are closed. ctx bounds only the model's calls:
 // it outlives the intake, so that the batch in hand is finished.
 func (b *batcher) run(ctx context.Context) {
@@ -61,13 +73,13 @@ func (b *batcher) run(ctx context.Context) {
 		if batch == nil {
 			return
 		}
-		b.serve(ctx, b.alive(batch), l)
+		b.serve(ctx, alive(batch), l)
 	}
 }
 
 // alive leaves out the items that nobody waits for any more.
-func (b *batcher) alive(batch []*item) []*item {
-	kept := batch[:0]
+func alive(batch []*item) []*item {
+	kept := make([]*item, 0, len(batch))
 	for _, it := range batch {
 		if !over(it.ctx) {
 			kept = append(kept, it)
@@ -93,15 +105,30 @@ func (b *batcher) serve(ctx context.Context, batch []*item, l lane) {
 		b.metrics.queueSeconds.WithLabelValues(l.String()).Observe(it.wait.Seconds())
 	}
 	b.metrics.batchVideos.Observe(float64(len(batch)))
-	b.forward(ctx, batch)
+	next := b.stage
+	if l == interactive {
+		next = nil // somebody waits for the answer, which would come after the copy
+	}
+	b.forward(ctx, batch, next)
+}
+
+// stage makes the stream's next batch ready to be copied to the device, nil where
+// there is none. It runs during a call of the model, so not beside the batcher.
+func (b *batcher) stage() *video.Batch {
+	batch := alive(b.queue.stage())
+	if len(batch) == 0 {
+		return nil
+	}
+	b.ahead = joined{items: batch, input: b.merge(batch)}
+	return b.ahead.input
 }
 
 // forward embeds a batch and answers every item in it. When the model refuses
 // the batch (memory, or one row that it cannot stand), each half is tried
 // alone, and so on down to the single row at fault: its neighbours succeed.
-func (b *batcher) forward(ctx context.Context, batch []*item) {
+func (b *batcher) forward(ctx context.Context, batch []*item, next func() *video.Batch) {
 	start := time.Now()
-	halves, err := b.call(ctx, batch)
+	halves, err := b.call(ctx, batch, next)
 	took := time.Since(start)
 	b.learn(batch, took, err)
 	switch {
@@ -111,8 +138,8 @@ func (b *batcher) forward(ctx context.Context, batch []*item) {
 		fail(batch, err) // the engine is closing or ctx ended: smaller batches end the same way
 	case len(batch) > 1:
 		b.metrics.splits.Inc()
-		b.forward(ctx, batch[:len(batch)/2])
-		b.forward(ctx, batch[len(batch)/2:])
+		b.forward(ctx, batch[:len(batch)/2], next)
+		b.forward(ctx, batch[len(batch)/2:], next)
 	default:
 		fail(batch, b.blame(ctx, err))
 	}
@@ -133,12 +160,10 @@ func (b *batcher) learn(batch []*item, took time.Duration, err error) {
 }
 
 // call runs the model once and checks the shape of what it returns.
-func (b *batcher) call(ctx context.Context, batch []*item) (model.Halves, error) {
+func (b *batcher) call(ctx context.Context, batch []*item, next func() *video.Batch) (model.Halves, error) {
+	input := b.input(batch)
 	start := time.Now()
-	input := merge(batch)
-	b.metrics.mergeSeconds.Observe(time.Since(start).Seconds())
-	start = time.Now()
-	halves, err := b.model.Embed(ctx, input)
+	halves, err := b.model.Embed(ctx, input, next)
 	b.metrics.forwardSeconds.Observe(time.Since(start).Seconds())
 	if err != nil {
 		return halves, fmt.Errorf("embed %d videos: %w", len(batch), err)
@@ -174,11 +199,24 @@ func fail(batch []*item, err error) {
 	}
 }
 
+// input is what was made of exactly this batch ahead of its turn, or is made now.
+func (b *batcher) input(batch []*item) *video.Batch {
+	if slices.Equal(batch, b.ahead.items) {
+		input := b.ahead.input
+		b.ahead = joined{}
+		return input
+	}
+	return b.merge(batch)
+}
+
 // merge joins the items' rows, in order, to one batch.
-func merge(batch []*item) *video.Batch {
+func (b *batcher) merge(batch []*item) *video.Batch {
+	start := time.Now()
 	rows := make([]*video.Batch, len(batch))
 	for i, it := range batch {
 		rows[i] = it.input
 	}
-	return mergeRows(rows)
+	input := mergeRows(rows, b.queue.limits.pad(longest(batch)))
+	b.metrics.mergeSeconds.Observe(time.Since(start).Seconds())
+	return input
 }

@@ -166,9 +166,9 @@ func (c timedCall) seconds() float64 { return c.end.Sub(c.begin).Seconds() }
 // interactive says whether the batch was of queries.
 func (c timedCall) interactive() bool { return strings.HasPrefix(c.ids[0], "query-") }
 
-func (m *timedModel) Embed(ctx context.Context, b *video.Batch) (model.Halves, error) {
+func (m *timedModel) Embed(ctx context.Context, b *video.Batch, next func() *video.Batch) (model.Halves, error) {
 	call := timedCall{begin: time.Now(), ids: slices.Clone(b.IDs)}
-	h, err := m.Model.Embed(ctx, b)
+	h, err := m.Model.Embed(ctx, b, next)
 	call.end = time.Now()
 	m.mu.Lock()
 	defer m.mu.Unlock()
