@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"videosim/shared/errs"
@@ -18,7 +19,9 @@ type Model interface {
 	// Packs says that padding costs nothing, so that rows of any lengths may
 	// share a batch.
 	Packs() bool
-	Embed(ctx context.Context, b *video.Batch) (model.Halves, error)
+	// Embed may call the functions of while, on a goroutine of its own, before it
+	// returns.
+	Embed(ctx context.Context, b *video.Batch, while model.Meanwhile) (model.Halves, error)
 }
 
 // batcher feeds the model.
@@ -26,18 +29,34 @@ type Model interface {
 // A batch forms by pull: whenever the model is free, it takes what waits, up
 // to the limits. There is no timer, because waiting for company only pays when
 // the model is busy, and then the company gathers by itself.
+//
+// A batch of the stream takes most of a second with large models on a CPU. It does
+// not keep requests waiting: between its layers it stands aside for them.
+//
+// While a GPU computes a batch of the stream, the next one is joined and copied to
+// it, if enough waits to fill it. That only saves time: it goes when its turn comes,
+// after the requests that have come meanwhile; and if one of its videos leaves, or
+// there is no memory for it, it is joined and copied anew, like any other.
 type batcher struct {
 	model   Model
 	queue   *queue
 	health  *health
 	metrics *metrics
 	pace    pace
+	ahead   joined
+	aside   time.Duration // that batches of the stream have stood aside, in all
+}
+
+// joined is a batch and the model's input that was made of it.
+type joined struct {
+	items []*item
+	input *video.Batch
 }
 
 // embed hands one collated row to the model and waits for its halves. It
 // returns early, and takes the row out of the queue, when ctx ends.
 func (b *batcher) embed(ctx context.Context, l lane, input *video.Batch) (result, error) {
-	it := &item{ctx: ctx, input: input, positions: positions(input), queued: time.Now(), result: make(chan result, 1)}
+	it := &item{ctx: ctx, input: input, lengths: lengthsOf(input), queued: time.Now(), result: make(chan result, 1)}
 	if err := b.queue.push(l, it); err != nil {
 		return result{}, err
 	}
@@ -50,9 +69,6 @@ func (b *batcher) embed(ctx context.Context, l lane, input *video.Batch) (result
 	}
 }
 
-// positions is what a row costs: its tokens in both models and its frames.
-func positions(b *video.Batch) int { return b.Late.Len + b.Early.Len + b.FrameLen }
-
 // run serves until both lanes are closed. ctx bounds only the model's calls:
 // it outlives the intake, so that the batch in hand is finished.
 func (b *batcher) run(ctx context.Context) {
@@ -61,13 +77,13 @@ func (b *batcher) run(ctx context.Context) {
 		if batch == nil {
 			return
 		}
-		b.serve(ctx, b.alive(batch), l)
+		b.serve(ctx, alive(batch), l)
 	}
 }
 
 // alive leaves out the items that nobody waits for any more.
-func (b *batcher) alive(batch []*item) []*item {
-	kept := batch[:0]
+func alive(batch []*item) []*item {
+	kept := make([]*item, 0, len(batch))
 	for _, it := range batch {
 		if !over(it.ctx) {
 			kept = append(kept, it)
@@ -87,22 +103,62 @@ func (b *batcher) serve(ctx context.Context, batch []*item, l lane) {
 	if len(batch) == 0 {
 		return
 	}
+	b.begin(batch, l)
+	var while model.Meanwhile // of a request nothing: somebody waits for the answer
+	if l == bulk {
+		while = model.Meanwhile{Next: b.stage, Between: b.between}
+	}
+	b.forward(ctx, batch, while)
+}
+
+// begin ends the wait of a batch.
+func (b *batcher) begin(batch []*item, l lane) {
 	now := time.Now()
 	for _, it := range batch {
 		it.wait = now.Sub(it.queued)
 		b.metrics.queueSeconds.WithLabelValues(l.String()).Observe(it.wait.Seconds())
 	}
 	b.metrics.batchVideos.Observe(float64(len(batch)))
-	b.forward(ctx, batch)
+}
+
+// stage makes the stream's next batch ready to be copied to the device, nil where
+// there is none. It runs during a call of the model, so not beside the batcher.
+func (b *batcher) stage() *video.Batch {
+	batch := alive(b.queue.stage())
+	if len(batch) == 0 {
+		return nil
+	}
+	b.ahead = joined{items: batch, input: b.merge(batch)}
+	return b.ahead.input
+}
+
+// between embeds requests that wait, between two layers of a batch of the stream. It
+// runs during a call of the model, so not beside the batcher. A batch that fails goes
+// back to the queue: in its turn it is halved, and the device is looked at.
+func (b *batcher) between(done, total int, embed func(*video.Batch) (model.Halves, error)) {
+	if done == total {
+		return // the batch of the stream is at its end
+	}
+	batch := alive(b.queue.takeBetween(done, total))
+	if len(batch) == 0 {
+		return
+	}
+	start := time.Now()
+	b.begin(batch, interactive)
+	halves, took, err := b.call(batch, embed)
+	if err == nil {
+		answer(batch, halves, took)
+	} else {
+		b.queue.putBack(batch)
+	}
+	b.aside += time.Since(start)
 }
 
 // forward embeds a batch and answers every item in it. When the model refuses
 // the batch (memory, or one row that it cannot stand), each half is tried
 // alone, and so on down to the single row at fault: its neighbours succeed.
-func (b *batcher) forward(ctx context.Context, batch []*item) {
-	start := time.Now()
-	halves, err := b.call(ctx, batch)
-	took := time.Since(start)
+func (b *batcher) forward(ctx context.Context, batch []*item, while model.Meanwhile) {
+	halves, took, err := b.call(batch, func(input *video.Batch) (model.Halves, error) { return b.model.Embed(ctx, input, while) })
 	b.learn(batch, took, err)
 	switch {
 	case err == nil:
@@ -111,8 +167,8 @@ func (b *batcher) forward(ctx context.Context, batch []*item) {
 		fail(batch, err) // the engine is closing or ctx ended: smaller batches end the same way
 	case len(batch) > 1:
 		b.metrics.splits.Inc()
-		b.forward(ctx, batch[:len(batch)/2])
-		b.forward(ctx, batch[len(batch)/2:])
+		b.forward(ctx, batch[:len(batch)/2], while)
+		b.forward(ctx, batch[len(batch)/2:], while)
 	default:
 		fail(batch, b.blame(ctx, err))
 	}
@@ -132,24 +188,24 @@ func (b *batcher) learn(batch []*item, took time.Duration, err error) {
 	b.queue.setBound(b.pace.positions(b.queue.limits.positions))
 }
 
-// call runs the model once and checks the shape of what it returns.
-func (b *batcher) call(ctx context.Context, batch []*item) (model.Halves, error) {
-	start := time.Now()
-	input := merge(batch)
-	b.metrics.mergeSeconds.Observe(time.Since(start).Seconds())
-	start = time.Now()
-	halves, err := b.model.Embed(ctx, input)
-	b.metrics.forwardSeconds.Observe(time.Since(start).Seconds())
+// call runs the model once and checks the shape of what it returns. took is the
+// batch's own time, without that in which it stood aside for others.
+func (b *batcher) call(batch []*item, embed func(*video.Batch) (model.Halves, error)) (halves model.Halves, took time.Duration, err error) {
+	input := b.input(batch)
+	start, aside := time.Now(), b.aside
+	halves, err = embed(input)
+	took = time.Since(start) - (b.aside - aside)
+	b.metrics.forwardSeconds.Observe(took.Seconds())
 	if err != nil {
-		return halves, fmt.Errorf("embed %d videos: %w", len(batch), err)
+		return halves, took, fmt.Errorf("embed %d videos: %w", len(batch), err)
 	}
 	if len(halves.Late) != len(batch) || len(halves.Early) != len(batch) {
-		return halves, fmt.Errorf("embed %d videos: the model returned %d late and %d early halves",
+		return halves, took, fmt.Errorf("embed %d videos: the model returned %d late and %d early halves",
 			len(batch), len(halves.Late), len(halves.Early))
 	}
 	b.health.succeeded()
 	b.metrics.tokens.Add(float64(len(batch) * (input.Late.Len + input.Early.Len)))
-	return halves, nil
+	return halves, took, nil
 }
 
 // blame decides whose fault the failure of a single row is. If the canary, a
@@ -174,11 +230,24 @@ func fail(batch []*item, err error) {
 	}
 }
 
+// input is what was made of exactly this batch ahead of its turn, or is made now.
+func (b *batcher) input(batch []*item) *video.Batch {
+	if slices.Equal(batch, b.ahead.items) {
+		input := b.ahead.input
+		b.ahead = joined{}
+		return input
+	}
+	return b.merge(batch)
+}
+
 // merge joins the items' rows, in order, to one batch.
-func merge(batch []*item) *video.Batch {
+func (b *batcher) merge(batch []*item) *video.Batch {
+	start := time.Now()
 	rows := make([]*video.Batch, len(batch))
 	for i, it := range batch {
 		rows[i] = it.input
 	}
-	return mergeRows(rows)
+	input := mergeRows(rows, b.queue.limits.pad(longest(batch)))
+	b.metrics.mergeSeconds.Observe(time.Since(start).Seconds())
+	return input
 }

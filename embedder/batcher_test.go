@@ -25,19 +25,46 @@ type fakeModel struct {
 	most   int           // larger batches run out of memory; 0: none do
 	poison string        // id that the engine cannot stand
 	broken bool          // everything fails, the canary too
-	packs  bool
+	lost   bool          // so does it, with CUDA's own error
+	pads   bool          // like a GPU, and takes the next batch while it computes
+	layer  func(n int)   // called before each of fakeLayers; nil: the model has none
+	pause  time.Duration // of a batch between layers
 
-	mu    sync.Mutex
-	calls [][]string
+	mu     sync.Mutex
+	calls  [][]string
+	shapes []fakeShape
+	staged *video.Batch // on the device
+	ahead  [][]string   // that have been there
+	found  int          // calls whose batch was there
 }
 
-func (f *fakeModel) Packs() bool { return f.packs }
+// fakeShape is a call's number of rows and the lengths to which they were padded.
+type fakeShape struct {
+	rows int
+	lengths
+}
 
-func (f *fakeModel) Embed(ctx context.Context, b *video.Batch) (model.Halves, error) {
-	f.mu.Lock()
-	f.calls = append(f.calls, slices.Clone(b.IDs))
-	broken := f.broken
-	f.mu.Unlock()
+func (f *fakeModel) Packs() bool { return !f.pads }
+
+// fakeLayers is how many layers a model has that has some: two for each time that a
+// batch of the stream may stand aside, and the last two.
+const fakeLayers = 2 * (interactiveRun + 1)
+
+func (f *fakeModel) Embed(ctx context.Context, b *video.Batch, while model.Meanwhile) (model.Halves, error) {
+	refusal := f.begin(b)
+	if refusal == nil && f.pads && while.Next != nil {
+		f.stage(while.Next())
+	}
+	for n := 1; f.layer != nil && while.Between != nil && n <= fakeLayers; n++ {
+		f.layer(n)
+		while.Between(n, fakeLayers, func(b *video.Batch) (model.Halves, error) {
+			time.Sleep(f.pause)
+			if err := f.begin(b); err != nil {
+				return model.Halves{}, err
+			}
+			return fakeHalves(b), nil
+		})
+	}
 	if f.gate != nil {
 		select {
 		case <-f.gate:
@@ -45,20 +72,55 @@ func (f *fakeModel) Embed(ctx context.Context, b *video.Batch) (model.Halves, er
 			return model.Halves{}, ctx.Err()
 		}
 	}
-	switch {
-	case broken:
-		return model.Halves{}, errors.New("device lost")
-	case f.most > 0 && b.Len() > f.most:
-		return model.Halves{}, &torch.Error{Op: "linear", Message: fmt.Sprintf("out of memory at %d videos", b.Len())}
-	case f.poison != "" && slices.Contains(b.IDs, f.poison):
-		return model.Halves{}, errors.New("kernel failed")
+	if refusal != nil {
+		return model.Halves{}, refusal
 	}
-	var h model.Halves
+	return fakeHalves(b), nil
+}
+
+func fakeHalves(b *video.Batch) (h model.Halves) {
 	for _, id := range b.IDs {
 		h.Late = append(h.Late, fakeHalf(id, 1))
 		h.Early = append(h.Early, fakeHalf(id, 2))
 	}
-	return h, nil
+	return h
+}
+
+// begin notes a call, and says why it fails, if it does.
+func (f *fakeModel) begin(b *video.Batch) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.calls = append(f.calls, slices.Clone(b.IDs))
+	f.shapes = append(f.shapes, fakeShape{b.Len(), lengthsOf(b)})
+	if f.staged == b {
+		f.staged, f.found = nil, f.found+1
+	}
+	switch {
+	case f.broken:
+		return errors.New("device lost")
+	case f.lost:
+		return &torch.Error{Op: "read", Message: "CUDA error: an illegal memory access was encountered"}
+	case f.most > 0 && b.Len() > f.most:
+		return &torch.Error{Op: "linear", Message: fmt.Sprintf("out of memory at %d videos", b.Len())}
+	case f.poison != "" && slices.Contains(b.IDs, f.poison):
+		return errors.New("kernel failed")
+	}
+	return nil
+}
+
+func (f *fakeModel) stage(b *video.Batch) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if b != nil {
+		f.staged, f.ahead = b, append(f.ahead, slices.Clone(b.IDs))
+	}
+}
+
+// set changes the model between two calls.
+func (f *fakeModel) set(change func()) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	change()
 }
 
 func (f *fakeModel) batches() [][]string {
@@ -228,9 +290,7 @@ func TestBrokenDeviceBlamesNoVideo(t *testing.T) {
 	if err := b.health.check(t.Context()); err == nil || !strings.Contains(err.Error(), "device lost") {
 		t.Errorf("readiness says %v, want the device's own error", err)
 	}
-	m.mu.Lock()
-	m.broken = false
-	m.mu.Unlock()
+	m.set(func() { m.broken = false })
 	if failed := embedAll(t, b, bulk, "later"); len(failed) > 0 {
 		t.Error(failed)
 	}

@@ -2,11 +2,14 @@ package embedder
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"log/slog"
+	"slices"
 	"strings"
+	"time"
 
 	"videosim/shared/bundle"
-	"videosim/shared/errs"
 	"videosim/shared/model"
 	"videosim/shared/text"
 	"videosim/shared/torch"
@@ -25,13 +28,13 @@ func (e *ensemble) close() {
 	e.engine.Close()
 }
 
-// Packs is true on a CPU: see model.Ensemble.Embed.
-func (e *ensemble) Packs() bool { return e.engine.Device() == torch.CPU }
+// Packs is true on a CPU.
+func (e *ensemble) Packs() bool { return e.model.Packs() }
 
-// Embed hops to the engine's thread once.
-func (e *ensemble) Embed(ctx context.Context, b *video.Batch) (halves model.Halves, err error) {
+// Embed hops to the engine's thread once. The functions of while are called there.
+func (e *ensemble) Embed(ctx context.Context, b *video.Batch, while model.Meanwhile) (halves model.Halves, err error) {
 	err = e.engine.Do(ctx, func(s *torch.Scope) error {
-		halves, err = e.model.Embed(s, b)
+		halves, err = e.model.EmbedMeanwhile(s, b, while)
 		return err
 	})
 	return halves, err
@@ -85,21 +88,50 @@ func fullLength(shape video.CollateConfig) video.Video {
 	}
 }
 
-// warmUp runs the smallest and the largest batch once, so that no video pays
-// for memory and kernels that are set up on first use, and memory that does
-// not suffice is found before readiness. A largest batch that the device
-// refuses is no reason not to start: the batcher halves it.
-func warmUp(ctx context.Context, h *health, l limits) error {
+// warmUpTime bounds the warm-up of a device that pads, but for the batch in hand. What
+// it leaves out is set up by the first videos that need it.
+const warmUpTime = time.Minute
+
+// warmUp runs what batches can look like once, so that no video pays for memory and
+// kernels that are set up on first use, and memory that does not suffice is found
+// before readiness: one video and the largest batch, and on a device that pads both
+// for every bucket. Batches for which there is no memory are no reason not to start:
+// the batcher halves them. row is a video that fits into any bucket.
+func warmUp(ctx context.Context, h *health, l limits, row *video.Batch, log *slog.Logger) error {
 	if err := h.probe(ctx); err != nil {
 		return fmt.Errorf("embed one video to warm up: %w", err)
 	}
-	n := max(1, min(l.videos, l.positions/positions(h.canary)))
-	rows := make([]*video.Batch, n)
-	for i := range rows {
-		rows[i] = h.canary
+	start, ran, refused := time.Now(), 0, 0
+	for _, b := range warmUpBatches(h.canary, l, row) {
+		if time.Since(start) > warmUpTime {
+			break
+		}
+		_, err := h.model.Embed(ctx, b(), model.Meanwhile{})
+		var failure *torch.Error
+		if errors.As(err, &failure) && failure.OutOfMemory() {
+			refused++
+		} else if err != nil {
+			return fmt.Errorf("embed a batch to warm up: %w", err)
+		}
+		ran++
 	}
-	if _, err := h.model.Embed(ctx, mergeRows(rows)); err != nil && errs.KindOf(err) != errs.Internal {
-		return fmt.Errorf("embed %d videos to warm up: %w", n, err)
-	}
+	log.Info("warmed up", "batches", ran, "refused", refused, "took", time.Since(start))
 	return nil
+}
+
+// warmUpBatches makes the batches after the canary, the largest first: memory that it
+// took serves the smaller ones.
+func warmUpBatches(canary *video.Batch, l limits, row *video.Batch) (batches []func() *video.Batch) {
+	add := func(row *video.Batch, n int, to lengths) {
+		batches = append(batches, func() *video.Batch { return mergeRows(slices.Repeat([]*video.Batch{row}, n), to) })
+	}
+	if l.packed { // the rows must be as long as they look
+		add(canary, l.most(lengthsOf(canary)), lengthsOf(canary))
+		return batches
+	}
+	for _, to := range l.shapes() {
+		add(row, l.most(to), to)
+		add(row, 1, to)
+	}
+	return batches
 }

@@ -16,8 +16,8 @@ import (
 func form(waiting []*item, l limits) (batch, rest []*item) {
 	if l.packed {
 		n := 1
-		for total := waiting[0].positions; n < len(waiting) && n < l.videos; n++ {
-			if total += waiting[n].positions; total > l.positions {
+		for total := waiting[0].lengths.sum(); n < len(waiting) && n < l.videos; n++ {
+			if total += waiting[n].lengths.sum(); total > l.positions {
 				break
 			}
 		}
@@ -42,14 +42,14 @@ func choose(waiting []*item, l limits) []int {
 	for i := range order {
 		order[i] = i
 	}
-	oldest := waiting[0].positions
+	oldest := waiting[0].lengths
 	slices.SortStableFunc(order, func(a, b int) int {
-		return cmp.Compare(distance(waiting[a].positions, oldest), distance(waiting[b].positions, oldest))
+		return cmp.Compare(waiting[a].lengths.distance(oldest), waiting[b].lengths.distance(oldest))
 	})
-	longest, n := 0, 0
+	longest, n := lengths{}, 0
 	for _, i := range order {
-		longest = max(longest, waiting[i].positions)
-		if n > 0 && (n == l.videos || (n+1)*longest > l.positions) {
+		longest = longest.max(waiting[i].lengths)
+		if n > 0 && (n == l.videos || (n+1)*l.pad(longest).sum() > l.positions) {
 			break
 		}
 		n++
@@ -58,5 +58,3 @@ func choose(waiting []*item, l limits) []int {
 	slices.Sort(chosen)
 	return chosen
 }
-
-func distance(a, b int) int { return max(a-b, b-a) }

@@ -2,12 +2,14 @@ package embedder
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
 
 	"videosim/shared/errs"
 	"videosim/shared/model"
+	"videosim/shared/torch"
 	"videosim/shared/video"
 )
 
@@ -15,24 +17,30 @@ import (
 // running batch: some seconds for the full-size models on two cores.
 const canaryTimeout = time.Minute
 
+// errDeviceGone is why the process ends: CUDA fails every call from here on. What
+// was not embedded goes back to the stream, and a new process takes the GPU afresh.
+var errDeviceGone = errs.New(errs.Unavailable, "the GPU is lost to this process; start it again")
+
 // health knows whether the device works: any batch that succeeds says so, and
 // in quiet times a canary, one row known to work, is sent straight to the
-// model, past every queue. It feeds readiness and nothing else.
+// model, past every queue. It feeds readiness; only a failure after which no call
+// can succeed ends the process.
 type health struct {
 	model  Model
 	canary *video.Batch
 
 	mu      sync.Mutex
-	serving bool      // warmed up, and both lanes are open
+	serving bool // warmed up, and both lanes are open
+	end     func(error)
 	since   time.Time // of the last success
 	err     error     // of the last canary, nil after any success
 }
 
-// open says that videos are taken from now on.
-func (h *health) open() {
+// open says that videos are taken from now on, and what ends the process.
+func (h *health) open(end func(error)) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.serving = true
+	h.serving, h.end = true, end
 }
 
 func (h *health) succeeded() {
@@ -45,7 +53,7 @@ func (h *health) succeeded() {
 func (h *health) probe(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, canaryTimeout)
 	defer cancel()
-	halves, err := h.model.Embed(ctx, h.canary)
+	halves, err := h.model.Embed(ctx, h.canary, model.Meanwhile{})
 	if err == nil {
 		err = finite(halves)
 	}
@@ -56,6 +64,10 @@ func (h *health) probe(ctx context.Context) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.err = err
+	var failure *torch.Error
+	if h.end != nil && errors.As(err, &failure) && failure.DeviceFailed() {
+		h.end(fmt.Errorf("%w: %w", errDeviceGone, err))
+	}
 	return err
 }
 

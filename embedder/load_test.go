@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -98,17 +99,11 @@ func (u *underLoad) close() {
 	u.running.Wait()
 }
 
-// query is one request's way, as its caller sees it.
-type query struct {
-	id         string
-	begin, end time.Time
-}
-
-// ask sends the i-th query and waits for its answer.
-func (u *underLoad) ask(i int) query {
+// ask sends the i-th query, waits for its answer, and returns how long that took.
+func (u *underLoad) ask(i int) (seconds float64) {
 	e := event.FromVideo(u.videos[i%len(u.videos)])
 	e.Id = "query-" + strconv.Itoa(i)
-	q := query{id: e.Id, begin: time.Now()}
+	start := time.Now()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	reply, err := u.bus.RequestEmbed(ctx, u.fingerprint, &event.EmbedRequest{Videos: []*event.VideoEvent{e}})
@@ -118,35 +113,54 @@ func (u *underLoad) ask(i int) query {
 	if err != nil {
 		u.t.Errorf("query: %v", err)
 	}
-	q.end = time.Now()
-	return q
+	return time.Since(start).Seconds()
 }
 
 // timedModel notes when each batch ran, and what it was of.
 type timedModel struct {
 	Model
+	whole atomic.Bool // batches of the stream do not stand aside
 	mu    sync.Mutex
 	calls []timedCall
 }
 
+// timedCall is one batch: how long it took, without the time in which it stood
+// aside for others.
 type timedCall struct {
-	begin, end time.Time
-	ids        []string
+	seconds float64
+	ids     []string
 }
-
-func (c timedCall) seconds() float64 { return c.end.Sub(c.begin).Seconds() }
 
 // interactive says whether the batch was of queries.
 func (c timedCall) interactive() bool { return strings.HasPrefix(c.ids[0], "query-") }
 
-func (m *timedModel) Embed(ctx context.Context, b *video.Batch) (model.Halves, error) {
-	call := timedCall{begin: time.Now(), ids: slices.Clone(b.IDs)}
-	h, err := m.Model.Embed(ctx, b)
-	call.end = time.Now()
+func (m *timedModel) Embed(ctx context.Context, b *video.Batch, while model.Meanwhile) (model.Halves, error) {
+	aside, between := time.Duration(0), while.Between
+	switch {
+	case m.whole.Load():
+		while.Between = nil
+	case between != nil:
+		while.Between = func(done, total int, embed func(*video.Batch) (model.Halves, error)) {
+			start := time.Now()
+			between(done, total, func(b *video.Batch) (model.Halves, error) {
+				start := time.Now()
+				h, err := embed(b)
+				m.note(b, time.Since(start))
+				return h, err
+			})
+			aside += time.Since(start)
+		}
+	}
+	start := time.Now()
+	h, err := m.Model.Embed(ctx, b, while)
+	m.note(b, time.Since(start)-aside)
+	return h, err
+}
+
+func (m *timedModel) note(b *video.Batch, took time.Duration) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.calls = append(m.calls, call)
-	return h, err
+	m.calls = append(m.calls, timedCall{took.Seconds(), slices.Clone(b.IDs)})
 }
 
 func (m *timedModel) batches() int {

@@ -92,7 +92,8 @@ func measureModel(b *testing.B, preset string) *realModel {
 		batches = append(batches, batch)
 	}
 	embed := func(i int) {
-		if _, err := m.Embed(b.Context(), batches[i%len(batches)]); err != nil {
+		next := func() *video.Batch { return batches[(i+1)%len(batches)] }
+		if _, err := m.Embed(b.Context(), batches[i%len(batches)], model.Meanwhile{Next: next}); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -171,7 +172,7 @@ type instant struct{}
 
 func (instant) Packs() bool { return true }
 
-func (instant) Embed(_ context.Context, b *video.Batch) (model.Halves, error) {
+func (instant) Embed(_ context.Context, b *video.Batch, _ model.Meanwhile) (model.Halves, error) {
 	unit := make([]float32, 256)
 	unit[0] = 1
 	rows := make([][]float32, b.Len())

@@ -2,6 +2,7 @@ package embedder
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -20,8 +21,8 @@ const (
 
 func (l lane) String() string { return [...]string{"interactive", "bulk"}[l] }
 
-// interactiveRun is how many interactive batches may go before a bulk batch
-// that waits. Without it, interactive load at the limit would stop the stream
+// interactiveRun is how many interactive batches may go before or within a bulk
+// batch. Without it, interactive load at the limit would stop the stream
 // for good; with it, the stream keeps at least a ninth of the model.
 const interactiveRun = 8
 
@@ -29,30 +30,61 @@ const interactiveRun = 8
 type limits struct {
 	videos    int  // rows
 	positions int  // tokens and frames of all rows
-	packed    bool // the model computes no padding; else every row counts as the longest
+	packed    bool // the model computes no padding; else every row counts as padded
+	full      lengths
+}
+
+// pad returns the lengths to which a batch is padded whose longest rows have n.
+func (l limits) pad(n lengths) lengths {
+	if l.packed {
+		return n
+	}
+	return lengths{up(n.late, l.full.late), up(n.early, l.full.early), up(n.frames, l.full.frames)}
+}
+
+// most is how many rows of these lengths a batch may have.
+func (l limits) most(n lengths) int { return max(1, min(l.videos, l.positions/n.sum())) }
+
+// shapes are lengths to which batches are padded, the longest first: every bucket of
+// each tower, and every pair of title and frames, which one encoder takes together.
+func (l limits) shapes() (all []lengths) {
+	late, early, frames := buckets(l.full.late), buckets(l.full.early), buckets(l.full.frames)
+	for i := range max(len(late), len(early)*len(frames)) {
+		all = append(all, lengths{
+			late: late[i%len(late)], early: early[i/len(frames)%len(early)], frames: frames[i%len(frames)],
+		})
+	}
+	return all
 }
 
 // cost is how many positions the model computes for a batch.
 func (l limits) cost(batch []*item) int {
-	total, longest := 0, 0
-	for _, it := range batch {
-		total += it.positions
-		longest = max(longest, it.positions)
-	}
 	if !l.packed {
-		total = len(batch) * longest
+		return max(1, len(batch)*l.pad(longest(batch)).sum())
+	}
+	total := 0
+	for _, it := range batch {
+		total += it.lengths.sum()
 	}
 	return max(1, total)
 }
 
+func longest(batch []*item) (n lengths) {
+	for _, it := range batch {
+		n = n.max(it.lengths)
+	}
+	return n
+}
+
 // item is one video that waits for the model: a collated batch of one row.
 type item struct {
-	ctx       context.Context // its end means that nobody waits any more
-	input     *video.Batch
-	positions int // tokens of both models and frames that this row fills
-	queued    time.Time
-	wait      time.Duration // from queued to the model, set by the batcher
-	result    chan result   // capacity 1: the batcher's send never blocks
+	ctx     context.Context // its end means that nobody waits any more
+	input   *video.Batch
+	lengths lengths
+	queued  time.Time
+	wait    time.Duration // from queued to the model, set by the batcher
+	refused bool          // between the layers of another batch
+	result  chan result   // capacity 1: the batcher's send never blocks
 }
 
 // result is what the model said about one item.
@@ -69,6 +101,7 @@ type queue struct {
 
 	mu      sync.Mutex
 	waiting [lanes][]*item
+	staged  []*item // the next batch of the bulk lane, where it is formed already
 	closed  [lanes]bool
 	run     int // interactive batches since the last bulk one
 	bound   int // positions of the next batch, at most those of limits; 0: those
@@ -110,6 +143,7 @@ func (q *queue) remove(l lane, it *item) {
 			return
 		}
 	}
+	q.staged = slices.DeleteFunc(slices.Clone(q.staged), func(s *item) bool { return s == it })
 }
 
 // take blocks until something waits, then returns one batch of one lane. It
@@ -127,15 +161,75 @@ func (q *queue) tryTake() (batch []*item, l lane, done bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	l = q.nextLane()
-	if len(q.waiting[l]) == 0 {
+	switch {
+	case l == bulk && len(q.staged) > 0:
+		batch, q.staged = q.staged, nil
+	case len(q.waiting[l]) > 0:
+		batch, q.waiting[l] = form(q.waiting[l], q.next())
+	default:
 		return nil, l, q.closed[interactive] && q.closed[bulk]
 	}
+	return batch, l, false
+}
+
+// next are the limits of the next batch.
+func (q *queue) next() limits {
 	next := q.limits
 	if q.bound > 0 {
 		next.positions = q.bound
 	}
-	batch, q.waiting[l] = form(q.waiting[l], next)
-	return batch, l, false
+	return next
+}
+
+// stage forms the bulk lane's next batch before its turn, and returns it. It stays in
+// the queue: the interactive lane goes before it, and close gives it back. It returns
+// nil where one is staged already, or where the batch is not full, since until its
+// turn others may join it.
+func (q *queue) stage() []*item {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if len(q.staged) > 0 || len(q.waiting[bulk]) == 0 {
+		return nil
+	}
+	batch, rest := form(q.waiting[bulk], q.next())
+	if len(rest) == 0 {
+		return nil
+	}
+	q.staged, q.waiting[bulk] = batch, rest
+	return batch
+}
+
+// takeBetween returns a batch of the interactive lane for which a batch of the stream,
+// done with some of its layers, may stand aside: at most interactiveRun times, and
+// evenly, so that a ninth of its layers is the longest that a request waits for it.
+func (q *queue) takeBetween(done, total int) []*item {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	waiting := q.waiting[interactive]
+	if len(waiting) == 0 || waiting[0].refused || q.run >= done*(interactiveRun+1)/total {
+		return nil
+	}
+	q.run++
+	batch, rest := form(waiting, q.next())
+	q.waiting[interactive] = rest
+	return batch
+}
+
+// putBack gives a batch of takeBetween its place in the lane again. It will not be
+// taken between others any more.
+func (q *queue) putBack(batch []*item) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, it := range batch {
+		it.refused = true
+		if q.closed[interactive] {
+			it.result <- result{err: errStopping}
+		}
+	}
+	if !q.closed[interactive] {
+		q.waiting[interactive] = append(batch, q.waiting[interactive]...)
+		q.signal()
+	}
 }
 
 // setBound sets how many positions the next batches may have.
@@ -148,7 +242,7 @@ func (q *queue) setBound(positions int) {
 // nextLane is interactive while anything waits there, but for one bulk batch
 // after every interactiveRun of the others.
 func (q *queue) nextLane() lane {
-	bulkWaits := len(q.waiting[bulk]) > 0
+	bulkWaits := len(q.waiting[bulk])+len(q.staged) > 0
 	if len(q.waiting[interactive]) == 0 || (bulkWaits && q.run >= interactiveRun) {
 		q.run = 0
 		return bulk
@@ -162,10 +256,14 @@ func (q *queue) close(l lane) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.closed[l] = true
-	for _, it := range q.waiting[l] {
+	waiting := q.waiting[l]
+	q.waiting[l] = nil
+	if l == bulk {
+		waiting, q.staged = append(waiting, q.staged...), nil
+	}
+	for _, it := range waiting {
 		it.result <- result{err: errStopping}
 	}
-	q.waiting[l] = nil
 	q.signal()
 }
 
@@ -173,6 +271,9 @@ func (q *queue) close(l lane) {
 func (q *queue) depth(l lane) int {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	if l == bulk {
+		return len(q.waiting[l]) + len(q.staged)
+	}
 	return len(q.waiting[l])
 }
 

@@ -12,7 +12,7 @@ import (
 
 func waiting(length int) *item {
 	return &item{
-		ctx: context.Background(), positions: length, result: make(chan result, 1),
+		ctx: context.Background(), lengths: lengths{late: length}, result: make(chan result, 1),
 		input: &video.Batch{IDs: []string{"x"}},
 	}
 }
@@ -76,7 +76,7 @@ func TestBatchIsBoundedByPaddedLength(t *testing.T) {
 	long, short := waiting(40), waiting(10)
 	pushAll(t, q, bulk, long, short, waiting(35), waiting(12))
 	got, _ := q.take()
-	if len(got) != 2 || got[0] != long || got[1].positions != 35 {
+	if len(got) != 2 || got[0] != long || got[1].lengths.late != 35 {
 		t.Fatalf("the oldest (40) leads a batch of %d, want it with 35: 2×40 fit into 100, 3×40 do not", len(got))
 	}
 	got, _ = q.take()
@@ -170,5 +170,67 @@ func TestRemove(t *testing.T) {
 	q.remove(bulk, b)
 	if got, _ := q.take(); !same(got, []*item{a, c}) {
 		t.Fatalf("after removing the second of three: %d items left", len(got))
+	}
+}
+
+func TestStage(t *testing.T) {
+	q := newQueue(limits{videos: 2, positions: 100})
+	a, b, c, d := waiting(1), waiting(1), waiting(1), waiting(1)
+	pushAll(t, q, bulk, a, b)
+	if got := q.stage(); got != nil {
+		t.Fatalf("staged %d items that others may join until their turn", len(got))
+	}
+	pushAll(t, q, bulk, c)
+	if got := q.stage(); !same(got, []*item{a, b}) {
+		t.Fatalf("staged %d items, want the full batch", len(got))
+	}
+	pushAll(t, q, bulk, d)
+	if got := q.stage(); got != nil {
+		t.Fatal("staged a second batch before the first one's turn")
+	}
+	if n := q.depth(bulk); n != 4 {
+		t.Errorf("depth %d with two staged and two behind, want 4", n)
+	}
+	q.remove(bulk, b)
+	for n, want := range [][]*item{{a}, {c, d}} {
+		if got, l := q.take(); l != bulk || !same(got, want) {
+			t.Fatalf("take %d: %d items, want %d: first what is staged", n, len(got), len(want))
+		}
+	}
+}
+
+// A batch that is staged alone counts as the stream's wait for its share.
+func TestStagedBatchGetsTheStreamsShare(t *testing.T) {
+	q := newQueue(limits{videos: 1, positions: 100})
+	first := waiting(1)
+	pushAll(t, q, bulk, first, waiting(1))
+	q.stage()
+	for range 2 * interactiveRun {
+		pushAll(t, q, interactive, waiting(1))
+	}
+	for range interactiveRun {
+		if _, l := q.take(); l != interactive {
+			t.Fatal("the staged batch went before the requests")
+		}
+	}
+	if got, l := q.take(); l != bulk || !same(got, []*item{first}) {
+		t.Fatalf("after %d batches of requests: lane %s, want the staged one", interactiveRun, l)
+	}
+}
+
+// Each of the three lengths is padded to its own longest.
+func TestPaddedCostCountsEachLength(t *testing.T) {
+	l := limits{videos: 8, positions: 200, full: lengths{late: 60, early: 30, frames: 32}}
+	text, frames := waiting(0), waiting(0)
+	text.lengths, frames.lengths = lengths{late: 58, early: 28, frames: 1}, lengths{late: 2, early: 2, frames: 31}
+	if got, want := l.cost([]*item{text, frames}), 2*(60+30+32); got != want {
+		t.Errorf("cost %d, want %d: both rows as long as the longest of each, in buckets of %d", got, want, bucket)
+	}
+	alike := waiting(0)
+	alike.lengths = lengths{late: 50, early: 25, frames: 3}
+	q := newQueue(l)
+	pushAll(t, q, bulk, text, frames, alike)
+	if got, _ := q.take(); !same(got, []*item{text, alike}) {
+		t.Errorf("%d items in the first batch, want the two that pad each other least: 2·(60+30+8) positions of 200", len(got))
 	}
 }

@@ -2,6 +2,7 @@ package embedder
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 
@@ -75,10 +76,14 @@ func serve(ctx context.Context, cfg Config, env Env, fingerprint string, model M
 	if err != nil {
 		return fmt.Errorf("make the canary: %w", err)
 	}
-	bounds := limits{videos: cfg.BatchVideos, positions: cfg.BatchTokens, packed: model.Packs()}
+	shortest, err := collator.Collate([]video.Video{{ID: "warm-up"}})
+	if err != nil {
+		return fmt.Errorf("make a video to warm up: %w", err)
+	}
+	bounds := limits{videos: cfg.BatchVideos, positions: cfg.BatchTokens, packed: model.Packs(), full: fullLengths(shape)}
 	health := &health{model: model, canary: canary}
 	env.Admin.Ready(readiness, health.check)
-	if err := warmUp(ctx, health, bounds); err != nil {
+	if err := warmUp(ctx, health, bounds, shortest, env.Log); err != nil {
 		return err
 	}
 
@@ -113,19 +118,19 @@ func serve(ctx context.Context, cfg Config, env Env, fingerprint string, model M
 	return operate(ctx, cfg, env.Bus, stream, requests)
 }
 
-// operate runs the parts until ctx ends or the stream fails. Then it stops
+// operate runs the parts until ctx ends, or the stream or the GPU fails. Then it stops
 // them in the order in which work flows: nothing new; what waits of the stream
 // goes back to it, while requests and the batch in hand are finished; then the
 // model. Every step has a deadline of its own, so work itself has none.
 func operate(ctx context.Context, cfg Config, b *bus.Bus, s *stream, r *requests) error {
 	work := context.WithoutCancel(ctx)
-	ctx, stop := context.WithCancel(ctx)
-	defer stop()
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
 	if err := b.ServeEmbed(ctx, s.pipeline.fingerprint, r.handle); err != nil {
 		return err
 	}
 	batcher := s.pipeline.batcher
-	batcher.health.open()
+	batcher.health.open(stop)
 	var running sync.WaitGroup
 	running.Go(func() { batcher.run(work) })
 	running.Go(func() { batcher.health.run(ctx, cfg.CanaryInterval) })
@@ -136,7 +141,10 @@ func operate(ctx context.Context, cfg Config, b *bus.Bus, s *stream, r *requests
 		batcher.queue.close(interactive)
 	})
 	err := s.run(ctx, work)
-	stop()
+	stop(nil)
 	running.Wait()
+	if err == nil && errors.Is(context.Cause(ctx), errDeviceGone) {
+		err = context.Cause(ctx)
+	}
 	return err
 }

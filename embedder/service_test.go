@@ -3,6 +3,7 @@ package embedder
 import (
 	"bytes"
 	"context"
+	"errors"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -363,6 +364,44 @@ func TestMetricsAreThere(t *testing.T) {
 	} {
 		if !bytes.Contains(answer.Body.Bytes(), []byte(line)) {
 			t.Errorf("/metrics lacks %s", line)
+		}
+	}
+}
+
+// After an error of CUDA that stays, the process ends: no video is to blame, and
+// all go back to the stream, where a new process finds them.
+func TestLostGPUEndsTheProcess(t *testing.T) {
+	b := testkit.Bus(t)
+	m := &fakeModel{}
+	env := service.NewTestEnv(t)
+	done := make(chan error, 1)
+	go func() {
+		done <- serve(t.Context(), testConfig(), Env{Env: env, Bus: b}, testFingerprint, m, testCollator(t, true))
+	}()
+	await(t, "ready", func() bool { ok, _ := ready(env); return ok })
+	m.set(func() { m.lost = true })
+	sequences := make(map[string]uint64)
+	for _, id := range ids(10) {
+		sequences[id] = publish(t, b, videoEvent(id, "标题"))
+	}
+	select {
+	case err := <-done:
+		if !errors.Is(err, errDeviceGone) || !strings.Contains(err.Error(), "illegal memory access") {
+			t.Errorf("serve: %v, want errDeviceGone with CUDA's own words", err)
+		}
+	case <-time.After(20 * time.Second):
+		t.Fatal("the process goes on with a GPU that fails every call")
+	}
+	await(t, "not ready, with the reason", func() bool {
+		ok, body := ready(env)
+		return !ok && strings.Contains(body, "illegal memory access")
+	})
+	start(t, b, &fakeModel{}, testConfig())
+	settled(t, b)
+	for id, sequence := range sequences {
+		checkEmbedding(t, stored(t, b, id), id, sequence)
+		if dead, err := b.LastDead(t.Context(), id); errs.KindOf(err) != errs.NotFound {
+			t.Errorf("%s became a dead letter: %+v, %v", id, dead, err)
 		}
 	}
 }

@@ -326,6 +326,24 @@ func TestCUDA(t *testing.T) {
 		Seed(CUDA, 3)
 		x := To(s, FromFloat32s(s, []float32{1, 2, 3, 4}, 2, 2), Float32, CUDA)
 		near(t, "a product on the GPU", MatMul(s, x, x).Float32s(), []float32{7, 10, 15, 22}, 1e-5)
+		const n = 1 << 20
+		data, busy := make([]float32, n), Full(s, 1e-3, Float32, CUDA, 2048, 2048)
+		for i := range data {
+			data[i] = float32(i)
+		}
+		for range 20 { // each copy's memory is taken again while kernels still read the last one's
+			for range 10 {
+				busy = MatMul(s, busy, busy)
+			}
+			var x Tensor
+			staged := Stage(CUDA, func(s *Scope) { x = AddScalar(s, Upload(s, data, Float32, CUDA, n), 1) })
+			staged.Join()
+			sum := SumAll(s, AsType(s, x, Float64))
+			staged.Close()
+			if got, want := sum.Item(), float64(n)*(n+1)/2; got != want {
+				t.Fatalf("a staged tensor sums to %v, want %v", got, want)
+			}
+		}
 		return nil
 	})
 }
@@ -364,4 +382,44 @@ func TestInPlace(t *testing.T) {
 		near(t, "result", p.Float32s(), []float32{2 * (1.5 + 2.25 + 1.5), -2 * (2.5 + 6.25 + 1.5)}, 1e-5)
 		return nil
 	})
+}
+
+// On the CPU tensors are staged at once; what matters is who frees them.
+func TestStage(t *testing.T) {
+	e := start(t)
+	before := LiveTensors()
+	do(t, e, func(s *Scope) error {
+		var x Tensor
+		staged := Stage(CPU, func(s *Scope) { x = AddScalar(s, Upload(s, []int64{1, 2}, Int64, CPU, 2), 1) })
+		staged.Join()
+		near(t, "staged", MulScalar(s, x, 2).Float32s(), []float32{4, 6}, 0)
+		staged.Close()
+		staged.Close()
+
+		failure := Try(func() { Stage(CPU, func(s *Scope) { Upload(s, []uint16{1, 2, 3}, Float16, CPU, 2) }) })
+		if failure == nil || !strings.Contains(failure.Message, "needs 4 bytes, got 6") {
+			t.Errorf("a copy that does not fit its shape: %v", failure)
+		}
+		return nil
+	})
+	if after := LiveTensors(); after != before {
+		t.Errorf("%d tensors live after, %d before: a stage that failed leaks", after, before)
+	}
+}
+
+func TestErrorsOfTheDevice(t *testing.T) {
+	for message, want := range map[string]struct{ memory, failed bool }{
+		"CUDA out of memory. Tried to allocate 2.00 GiB.":                            {memory: true},
+		"CUDA error: out of memory":                                                  {memory: true},
+		"CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`": {memory: true},
+		"[enforce fail] DefaultCPUAllocator: can't allocate memory":                  {memory: true},
+		"CUDA error: an illegal memory access was encountered":                       {failed: true},
+		"CUDA error: unspecified launch failure":                                     {failed: true},
+		"mat1 and mat2 shapes cannot be multiplied (2x3 and 2x3)":                    {},
+	} {
+		e := &Error{Op: "linear", Message: message}
+		if e.OutOfMemory() != want.memory || e.DeviceFailed() != want.failed {
+			t.Errorf("%s: out of memory %t, device failed %t", message, e.OutOfMemory(), e.DeviceFailed())
+		}
+	}
 }
