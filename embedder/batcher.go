@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"videosim/shared/errs"
@@ -29,14 +28,6 @@ type Model interface {
 // A batch forms by pull: whenever the model is free, it takes what waits, up
 // to the limits. There is no timer, because waiting for company only pays when
 // the model is busy, and then the company gathers by itself.
-//
-// A batch of the stream takes most of a second with large models on a CPU. It does
-// not keep requests waiting: between its layers it stands aside for them.
-//
-// While a GPU computes a batch of the stream, the next one is joined and copied to
-// it, if enough waits to fill it. That only saves time: it goes when its turn comes,
-// after the requests that have come meanwhile; and if one of its videos leaves, or
-// there is no memory for it, it is joined and copied anew, like any other.
 type batcher struct {
 	model   Model
 	queue   *queue
@@ -45,12 +36,6 @@ type batcher struct {
 	pace    pace
 	ahead   joined
 	aside   time.Duration // that batches of the stream have stood aside, in all
-}
-
-// joined is a batch and the model's input that was made of it.
-type joined struct {
-	items []*item
-	input *video.Batch
 }
 
 // embed hands one collated row to the model and waits for its halves. It
@@ -119,39 +104,6 @@ func (b *batcher) begin(batch []*item, l lane) {
 		b.metrics.queueSeconds.WithLabelValues(l.String()).Observe(it.wait.Seconds())
 	}
 	b.metrics.batchVideos.Observe(float64(len(batch)))
-}
-
-// stage makes the stream's next batch ready to be copied to the device, nil where
-// there is none. It runs during a call of the model, so not beside the batcher.
-func (b *batcher) stage() *video.Batch {
-	batch := alive(b.queue.stage())
-	if len(batch) == 0 {
-		return nil
-	}
-	b.ahead = joined{items: batch, input: b.merge(batch)}
-	return b.ahead.input
-}
-
-// between embeds requests that wait, between two layers of a batch of the stream. It
-// runs during a call of the model, so not beside the batcher. A batch that fails goes
-// back to the queue: in its turn it is halved, and the device is looked at.
-func (b *batcher) between(done, total int, embed func(*video.Batch) (model.Halves, error)) {
-	if done == total {
-		return // the batch of the stream is at its end
-	}
-	batch := alive(b.queue.takeBetween(done, total))
-	if len(batch) == 0 {
-		return
-	}
-	start := time.Now()
-	b.begin(batch, interactive)
-	halves, took, err := b.call(batch, embed)
-	if err == nil {
-		answer(batch, halves, took)
-	} else {
-		b.queue.putBack(batch)
-	}
-	b.aside += time.Since(start)
 }
 
 // forward embeds a batch and answers every item in it. When the model refuses
@@ -228,16 +180,6 @@ func fail(batch []*item, err error) {
 	for _, it := range batch {
 		it.result <- result{err: err}
 	}
-}
-
-// input is what was made of exactly this batch ahead of its turn, or is made now.
-func (b *batcher) input(batch []*item) *video.Batch {
-	if slices.Equal(batch, b.ahead.items) {
-		input := b.ahead.input
-		b.ahead = joined{}
-		return input
-	}
-	return b.merge(batch)
 }
 
 // merge joins the items' rows, in order, to one batch.

@@ -25,10 +25,10 @@ type Settings struct {
 
 	MemoryLimit uint64 `help:"Most memory, in bytes, that the process may take on a CPU; a batch that would take it beyond is halved. 0: nine tenths of the container's limit, else of the machine's memory. What other services of the same process need is not in it. On a GPU the card's memory is the limit." default:"0"`
 
-	BatchVideos int `help:"Most videos in one batch. More pays on a GPU; on a CPU it only lengthens the wait of queries." default:"32"`
+	BatchVideos int `help:"Most videos in one batch. More pays on a GPU; a CPU gains nothing." default:"32"`
 	BatchTokens int `help:"Most tokens and frames in one batch, padding counted where the device computes it (a GPU); a full-size video has at most 128. It bounds the memory of a forward pass." default:"4096"`
 
-	BatchTarget time.Duration `help:"Time that one batch should take at most: what follows a slow batch is made smaller. A query waits for at most one batch of the stream. Smaller batches use a CPU less well; 0: no bound." default:"1s"`
+	BatchTarget time.Duration `help:"Time that one batch should take at most: what follows a slow batch is made smaller. On a GPU a query waits for at most one batch of the stream, on a CPU for a ninth of one. Smaller batches use a CPU less well; 0: no bound." default:"1s"`
 
 	BulkSlots        int           `help:"Events of the stream taken on at once, from their decoding to their acknowledgement (at most 1024). Each may hold its frames in memory: 0.5 MiB, or ref-max-bytes." default:"128"`
 	InteractiveSlots int           `help:"Videos of requests taken on at once; a request that would exceed it is refused as overloaded." default:"64"`

@@ -10,8 +10,10 @@
 //	resolve.go   frames that an event only names
 //	queue.go     what waits for the model; form.go picks a batch out of it
 //	batcher.go   one batch through the model, halved where the model refuses it
+//	meanwhile.go what else is done while the model computes a batch of the stream
 //	merge.go     rows of single videos become a batch
 //	engine.go    the real model behind the interface Model; the warm-up
+//	memory.go    what forward passes may take of the process's memory
 //	health.go    the canary, and readiness
 //
 // What it promises:
@@ -21,7 +23,8 @@
 //     forward pass; an older event never replaces a newer one's embedding.
 //   - Nothing is taken on without a slot. The stream waits for slots, requests
 //     are refused as overloaded; neither lane can grow without bound.
-//   - Requests go before the stream, but for one batch in nine.
+//   - Requests go before the stream, but for one batch in nine; on a CPU they wait
+//     for a ninth of a batch of the stream, on a GPU for all of it.
 //   - A video that cannot be embedded fails alone: it is checked alone before it
 //     shares a batch, and a batch that the model refuses is halved down to it.
 //   - When a single row fails, the canary decides: if the device fails that too,
