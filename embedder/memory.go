@@ -40,7 +40,7 @@ func limitMemory(cfg Settings) (passes uint64, err error) {
 	}
 	promised := held + cachesBytes + cfg.slotBytes()
 	if promised >= limit {
-		return 0, errs.Field("memory-limit", "expected more than %d MiB (%d for the loaded model, %d for slots and caches), found %d MiB",
+		return 0, errs.Field("memory-limit", "expected more than %d MiB (%d for the loaded model, %d for bulk-slots, interactive-slots and caches), found %d MiB",
 			promised>>20, held>>20, (promised-held)>>20, limit>>20)
 	}
 	torch.LimitMemory(torch.Memory() + limit - promised)
