@@ -24,7 +24,7 @@ type Settings struct {
 	Threads   int    `help:"Threads of the tensor engine; 0: one a core." default:"0"`
 
 	BatchVideos int `help:"Most videos in one batch. More pays on a GPU; on a CPU it only lengthens the wait of queries." default:"32"`
-	BatchTokens int `help:"Most tokens and frames in one batch, padding counted where the device computes it (a GPU); a full-size video has at most 128. It bounds the memory of a forward pass." default:"4096"`
+	BatchTokens int `help:"Most tokens and frames in one batch; a full-size video has at most 128. It bounds the memory of a forward pass." default:"4096"`
 
 	BatchTarget time.Duration `help:"Time that one batch should take at most: what follows a slow batch is made smaller. A query waits for at most one batch of the stream. Smaller batches use a CPU less well; 0: no bound." default:"1s"`
 
