@@ -15,11 +15,9 @@ import (
 // Model turns a batch into the halves of its rows. It is called by one
 // goroutine at a time, but for the canary's one row.
 type Model interface {
-	// Packs says that padding costs nothing, so that rows of any lengths may
-	// share a batch.
-	Packs() bool
-	// Embed may call the functions of while, on a goroutine of its own, before it
-	// returns.
+	Device() torch.Device
+	// Embed computes no padding: rows of any lengths may share a batch. It may call
+	// the functions of while, on a goroutine of its own, before it returns.
 	Embed(ctx context.Context, b *video.Batch, while model.Meanwhile) (model.Halves, error)
 }
 
@@ -41,7 +39,7 @@ type batcher struct {
 // embed hands one collated row to the model and waits for its halves. It
 // returns early, and takes the row out of the queue, when ctx ends.
 func (b *batcher) embed(ctx context.Context, l lane, input *video.Batch) (result, error) {
-	it := &item{ctx: ctx, input: input, lengths: lengthsOf(input), queued: time.Now(), result: make(chan result, 1)}
+	it := &item{ctx: ctx, input: input, positions: positions(input), queued: time.Now(), result: make(chan result, 1)}
 	if err := b.queue.push(l, it); err != nil {
 		return result{}, err
 	}
@@ -53,6 +51,9 @@ func (b *batcher) embed(ctx context.Context, l lane, input *video.Batch) (result
 		return result{}, errs.New(errs.Unavailable, "wait for the model: %w", ctx.Err())
 	}
 }
+
+// positions is what a row costs: its tokens in both models and its frames.
+func positions(b *video.Batch) int { return b.Late.Len + b.Early.Len + b.FrameLen }
 
 // run serves until both lanes are closed. ctx bounds only the model's calls:
 // it outlives the intake, so that the batch in hand is finished.
@@ -131,9 +132,9 @@ func (b *batcher) learn(batch []*item, took time.Duration, err error) {
 	var failure *torch.Error
 	switch {
 	case err == nil:
-		b.pace.ran(b.queue.limits.cost(batch), took)
+		b.pace.ran(cost(batch), took)
 	case errors.As(err, &failure) && failure.OutOfMemory():
-		b.pace.refused(b.queue.limits.cost(batch))
+		b.pace.refused(cost(batch))
 	default:
 		return
 	}
@@ -156,7 +157,9 @@ func (b *batcher) call(batch []*item, embed func(*video.Batch) (model.Halves, er
 			len(batch), len(halves.Late), len(halves.Early))
 	}
 	b.health.succeeded()
-	b.metrics.tokens.Add(float64(len(batch) * (input.Late.Len + input.Early.Len)))
+	for _, it := range batch {
+		b.metrics.tokens.Add(float64(it.input.Late.Len + it.input.Early.Len))
+	}
 	return halves, took, nil
 }
 
@@ -189,7 +192,7 @@ func (b *batcher) merge(batch []*item) *video.Batch {
 	for i, it := range batch {
 		rows[i] = it.input
 	}
-	input := mergeRows(rows, b.queue.limits.pad(longest(batch)))
+	input := mergeRows(rows)
 	b.metrics.mergeSeconds.Observe(time.Since(start).Seconds())
 	return input
 }

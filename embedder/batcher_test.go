@@ -23,28 +23,22 @@ import (
 type fakeModel struct {
 	gate   chan struct{} // where set, every call waits for one token
 	most   int           // larger batches run out of memory; 0: none do
+	refuse int           // batches of so many fail otherwise; 0: none do
 	poison string        // id that the engine cannot stand
 	broken bool          // everything fails, the canary too
 	lost   bool          // so does it, with CUDA's own error
-	pads   bool          // like a GPU, and takes the next batch while it computes
+	device torch.Device  // a GPU takes the next batch while it computes
 	layer  func(n int)   // called before each of fakeLayers; nil: the model has none
 	pause  time.Duration // of a batch between layers
 
 	mu     sync.Mutex
 	calls  [][]string
-	shapes []fakeShape
 	staged *video.Batch // on the device
 	ahead  [][]string   // that have been there
 	found  int          // calls whose batch was there
 }
 
-// fakeShape is a call's number of rows and the lengths to which they were padded.
-type fakeShape struct {
-	rows int
-	lengths
-}
-
-func (f *fakeModel) Packs() bool { return !f.pads }
+func (f *fakeModel) Device() torch.Device { return f.device }
 
 // fakeLayers is how many layers a model has that has some: two for each time that a
 // batch of the stream may stand aside, and the last two.
@@ -52,7 +46,7 @@ const fakeLayers = 2 * (interactiveRun + 1)
 
 func (f *fakeModel) Embed(ctx context.Context, b *video.Batch, while model.Meanwhile) (model.Halves, error) {
 	refusal := f.begin(b)
-	if refusal == nil && f.pads && while.Next != nil {
+	if refusal == nil && f.device == torch.CUDA && while.Next != nil {
 		f.stage(while.Next())
 	}
 	for n := 1; f.layer != nil && while.Between != nil && n <= fakeLayers; n++ {
@@ -91,7 +85,6 @@ func (f *fakeModel) begin(b *video.Batch) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.calls = append(f.calls, slices.Clone(b.IDs))
-	f.shapes = append(f.shapes, fakeShape{b.Len(), lengthsOf(b)})
 	if f.staged == b {
 		f.staged, f.found = nil, f.found+1
 	}
@@ -102,6 +95,8 @@ func (f *fakeModel) begin(b *video.Batch) error {
 		return &torch.Error{Op: "read", Message: "CUDA error: an illegal memory access was encountered"}
 	case f.most > 0 && b.Len() > f.most:
 		return &torch.Error{Op: "linear", Message: fmt.Sprintf("out of memory at %d videos", b.Len())}
+	case b.Len() == f.refuse:
+		return errors.New("kernel failed")
 	case f.poison != "" && slices.Contains(b.IDs, f.poison):
 		return errors.New("kernel failed")
 	}

@@ -15,14 +15,14 @@ import (
 // stream.
 func layered(t *testing.T, m *fakeModel, at func(b *batcher, n int)) *batcher {
 	t.Helper()
-	b := newBatcher(t, m, limits{videos: 4, positions: 1 << 20, packed: true})
+	b := newBatcher(t, m, limits{videos: 4, positions: 1 << 20})
 	m.layer = func(n int) { at(b, n) }
 	return b
 }
 
 // arrive puts a query into the queue and returns where its answer comes.
 func arrive(b *batcher, id string) *item {
-	it := &item{ctx: context.Background(), input: row(id), lengths: lengthsOf(row(id)), result: make(chan result, 1)}
+	it := &item{ctx: context.Background(), input: row(id), positions: positions(row(id)), result: make(chan result, 1)}
 	if err := b.queue.push(interactive, it); err != nil {
 		it.result <- result{err: err}
 	}
@@ -138,7 +138,7 @@ func TestTimeAsideIsNotTheBatchs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	learnt := time.Duration(b.pace.each * float64(lengthsOf(row("a")).sum()) * float64(time.Second))
+	learnt := time.Duration(b.pace.each * float64(positions(row("a"))) * float64(time.Second))
 	if len(m.batches()) != 2 || r.forward > m.pause/2 || learnt > m.pause/2 {
 		t.Errorf("%d batches; the stream's took %s, and %s was learnt; it stood aside for %s", len(m.batches()), r.forward, learnt, m.pause)
 	}

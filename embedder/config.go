@@ -26,7 +26,7 @@ type Settings struct {
 	MemoryLimit uint64 `help:"Most memory, in bytes, that the process may take on a CPU; a batch that would take it beyond is halved. 0: nine tenths of the container's limit, else of the machine's memory. What other services of the same process need is not in it. On a GPU the card's memory is the limit." default:"0"`
 
 	BatchVideos int `help:"Most videos in one batch. More pays on a GPU; a CPU gains nothing." default:"32"`
-	BatchTokens int `help:"Most tokens and frames in one batch, padding counted where the device computes it (a GPU); a full-size video has at most 128. It bounds the memory of a forward pass." default:"4096"`
+	BatchTokens int `help:"Most tokens and frames in one batch; a full-size video has at most 128. It bounds the memory of a forward pass." default:"4096"`
 
 	BatchTarget time.Duration `help:"Time that one batch should take at most: what follows a slow batch is made smaller. On a GPU a query waits for at most one batch of the stream, on a CPU for a ninth of one. Smaller batches use a CPU less well; 0: no bound." default:"1s"`
 

@@ -28,8 +28,8 @@ func (e *ensemble) close() {
 	e.engine.Close()
 }
 
-// Packs is true on a CPU.
-func (e *ensemble) Packs() bool { return e.model.Packs() }
+// Device is where both models are.
+func (e *ensemble) Device() torch.Device { return e.engine.Device() }
 
 // Embed hops to the engine's thread once. The functions of while are called there.
 func (e *ensemble) Embed(ctx context.Context, b *video.Batch, while model.Meanwhile) (halves model.Halves, err error) {
@@ -88,50 +88,51 @@ func fullLength(shape video.CollateConfig) video.Video {
 	}
 }
 
-// warmUpTime bounds the warm-up of a device that pads, but for the batch in hand. What
-// it leaves out is set up by the first videos that need it.
+// warmUpTime bounds the warm-up of a GPU, but for the batch in hand. What it leaves
+// out is set up by the first videos that need it.
 const warmUpTime = time.Minute
 
-// warmUp runs what batches can look like once, so that no video pays for memory and
-// kernels that are set up on first use, and memory that does not suffice is found
-// before readiness: one video and the largest batch, and on a device that pads both
-// for every bucket. Batches for which there is no memory are no reason not to start:
-// the batcher halves them. row is a video that fits into any bucket.
-func warmUp(ctx context.Context, h *health, l limits, row *video.Batch, log *slog.Logger) error {
+// warmUp runs the smallest and the largest batch once, so that no video pays for
+// memory and kernels that are set up on first use, and memory that does not suffice
+// is found before readiness. A GPU's libraries choose kernels by the number of rows,
+// and load each on first use, so it gets all sizes in between, by halves. A batch for
+// which there is no memory is no reason not to start: the batcher halves it. Among
+// full videos stands a short one, because equal lengths take another kernel.
+func warmUp(ctx context.Context, h *health, l limits, short *video.Batch, log *slog.Logger) error {
 	if err := h.probe(ctx); err != nil {
 		return fmt.Errorf("embed one video to warm up: %w", err)
 	}
-	start, ran, refused := time.Now(), 0, 0
-	for _, b := range warmUpBatches(h.canary, l, row) {
+	start, refused := time.Now(), 0
+	sizes := warmUpSizes(h.model.Device(), max(1, min(l.videos, l.positions/positions(h.canary))))
+	for _, n := range sizes {
 		if time.Since(start) > warmUpTime {
+			log.Warn("the warm-up was cut short", "after", warmUpTime, "batches of videos", sizes)
 			break
 		}
-		_, err := h.model.Embed(ctx, b(), model.Meanwhile{})
+		rows := slices.Repeat([]*video.Batch{h.canary}, n)
+		if n > 1 {
+			rows[n-1] = short
+		}
+		_, err := h.model.Embed(ctx, mergeRows(rows), model.Meanwhile{})
 		var failure *torch.Error
 		if errors.As(err, &failure) && failure.OutOfMemory() {
 			refused++
 		} else if err != nil {
-			return fmt.Errorf("embed a batch to warm up: %w", err)
+			return fmt.Errorf("embed %d videos to warm up: %w", n, err)
 		}
-		ran++
 	}
-	log.Info("warmed up", "batches", ran, "refused", refused, "took", time.Since(start))
+	log.Info("warmed up", "batches of videos", sizes, "without memory", refused, "took", time.Since(start))
 	return nil
 }
 
-// warmUpBatches makes the batches after the canary, the largest first: memory that it
+// warmUpSizes are the numbers of videos in batches, the largest first: memory that it
 // took serves the smaller ones.
-func warmUpBatches(canary *video.Batch, l limits, row *video.Batch) (batches []func() *video.Batch) {
-	add := func(row *video.Batch, n int, to lengths) {
-		batches = append(batches, func() *video.Batch { return mergeRows(slices.Repeat([]*video.Batch{row}, n), to) })
+func warmUpSizes(device torch.Device, most int) []int {
+	sizes := []int{most}
+	if device != torch.CPU {
+		for n := most / 2; n > 0; n /= 2 {
+			sizes = append(sizes, n)
+		}
 	}
-	if l.packed { // the rows must be as long as they look
-		add(canary, l.most(lengthsOf(canary)), lengthsOf(canary))
-		return batches
-	}
-	for _, to := range l.shapes() {
-		add(row, l.most(to), to)
-		add(row, 1, to)
-	}
-	return batches
+	return sizes
 }

@@ -6,21 +6,23 @@ import (
 	"videosim/shared/video"
 )
 
-// mergeRows joins batches that one collator made into one, padded to the lengths to,
-// at least those of the longest. Collating each video alone and joining the rows
-// afterwards keeps tokenisation on the goroutines of the videos; what is left for the
-// model's goroutine is copying.
-func mergeRows(parts []*video.Batch, to lengths) *video.Batch {
-	if len(parts) == 1 && lengthsOf(parts[0]) == to {
+// mergeRows joins batches that one collator made into one, padded to the
+// longest. Collating each video alone and joining the rows afterwards keeps
+// tokenisation on the goroutines of the videos; what is left for the model's
+// goroutine is copying.
+func mergeRows(parts []*video.Batch) *video.Batch {
+	if len(parts) == 1 {
 		return parts[0]
 	}
-	out := &video.Batch{FrameDim: parts[0].FrameDim, FrameLen: to.frames}
-	out.Late.Len, out.Early.Len = to.late, to.early
+	out := &video.Batch{FrameDim: parts[0].FrameDim}
 	float := false
 	for _, p := range parts {
 		out.IDs = append(out.IDs, p.IDs...)
 		out.FrameCount = append(out.FrameCount, p.FrameCount...)
 		out.Reports = append(out.Reports, p.Reports...)
+		out.FrameLen = max(out.FrameLen, p.FrameLen)
+		out.Late.Len = max(out.Late.Len, p.Late.Len)
+		out.Early.Len = max(out.Early.Len, p.Early.Len)
 		float = float || p.Half == nil
 	}
 	mergeTokens(&out.Late, parts, func(p *video.Batch) *video.Tokens { return &p.Late })

@@ -64,29 +64,8 @@ func TestMergeEqualsCollate(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			compareBatches(t, name, mergeRows(rows, lengthsOf(want)), want)
+			compareBatches(t, name, mergeRows(rows), want)
 		}
-	}
-}
-
-// Rows without padding, joined to longer ones than any, are the batch that the
-// collator makes at those lengths.
-func TestMergePads(t *testing.T) {
-	videos := []video.Video{{ID: "a", Title: "短", Frames: halfFrames(3)}, {ID: "b", Title: "标题", ASRText: "话", Frames: halfFrames(2)}}
-	for name, of := range map[string][]video.Video{"two": videos, "one": videos[:1]} {
-		want, err := testCollator(t, false).Collate(of)
-		if err != nil {
-			t.Fatal(err)
-		}
-		var rows []*video.Batch
-		for _, v := range of {
-			r, err := testCollator(t, true).Collate([]video.Video{v})
-			if err != nil {
-				t.Fatal(err)
-			}
-			rows = append(rows, r)
-		}
-		compareBatches(t, name, mergeRows(rows, lengths{late: 16, early: 8, frames: 8}), want)
 	}
 }
 

@@ -40,7 +40,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		forwardSeconds: histogram("forward_seconds", "One batch through both models.", seconds),
 		storeSeconds:   histogram("store_seconds", "Storing one embedding, retries included.", seconds),
 		tokens: f.NewCounter(prometheus.CounterOpts{
-			Name: "videosim_embedder_tokens_total", Help: "Tokens sent through the models, padding counted.",
+			Name: "videosim_embedder_tokens_total", Help: "Tokens sent through the models, padding left out.",
 		}),
 		splits: f.NewCounter(prometheus.CounterOpts{
 			Name: "videosim_embedder_batch_splits_total", Help: "Batches that the model refused and that were halved.",

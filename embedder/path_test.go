@@ -13,6 +13,7 @@ import (
 	"videosim/shared/service"
 	"videosim/shared/testkit"
 	"videosim/shared/testkit/tinybundle"
+	"videosim/shared/torch"
 	"videosim/shared/video"
 )
 
@@ -170,7 +171,7 @@ func (p *pathBench) settled(n int) {
 // instant is a Model that answers at once, with the same unit vectors.
 type instant struct{}
 
-func (instant) Packs() bool { return true }
+func (instant) Device() torch.Device { return torch.CPU }
 
 func (instant) Embed(_ context.Context, b *video.Batch, _ model.Meanwhile) (model.Halves, error) {
 	unit := make([]float32, 256)

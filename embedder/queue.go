@@ -28,63 +28,28 @@ const interactiveRun = 8
 
 // limits bound one batch.
 type limits struct {
-	videos    int  // rows
-	positions int  // tokens and frames of all rows
-	packed    bool // the model computes no padding; else every row counts as padded
-	full      lengths
-}
-
-// pad returns the lengths to which a batch is padded whose longest rows have n.
-func (l limits) pad(n lengths) lengths {
-	if l.packed {
-		return n
-	}
-	return lengths{up(n.late, l.full.late), up(n.early, l.full.early), up(n.frames, l.full.frames)}
-}
-
-// most is how many rows of these lengths a batch may have.
-func (l limits) most(n lengths) int { return max(1, min(l.videos, l.positions/n.sum())) }
-
-// shapes are lengths to which batches are padded, the longest first: every bucket of
-// each tower, and every pair of title and frames, which one encoder takes together.
-func (l limits) shapes() (all []lengths) {
-	late, early, frames := buckets(l.full.late), buckets(l.full.early), buckets(l.full.frames)
-	for i := range max(len(late), len(early)*len(frames)) {
-		all = append(all, lengths{
-			late: late[i%len(late)], early: early[i/len(frames)%len(early)], frames: frames[i%len(frames)],
-		})
-	}
-	return all
+	videos    int // rows
+	positions int // tokens and frames of all rows
 }
 
 // cost is how many positions the model computes for a batch.
-func (l limits) cost(batch []*item) int {
-	if !l.packed {
-		return max(1, len(batch)*l.pad(longest(batch)).sum())
-	}
+func cost(batch []*item) int {
 	total := 0
 	for _, it := range batch {
-		total += it.lengths.sum()
+		total += it.positions
 	}
 	return max(1, total)
 }
 
-func longest(batch []*item) (n lengths) {
-	for _, it := range batch {
-		n = n.max(it.lengths)
-	}
-	return n
-}
-
 // item is one video that waits for the model: a collated batch of one row.
 type item struct {
-	ctx     context.Context // its end means that nobody waits any more
-	input   *video.Batch
-	lengths lengths
-	queued  time.Time
-	wait    time.Duration // from queued to the model, set by the batcher
-	refused bool          // between the layers of another batch
-	result  chan result   // capacity 1: the batcher's send never blocks
+	ctx       context.Context // its end means that nobody waits any more
+	input     *video.Batch
+	positions int // tokens of both models and frames that this row fills
+	queued    time.Time
+	wait      time.Duration // from queued to the model, set by the batcher
+	refused   bool          // between the layers of another batch
+	result    chan result   // capacity 1: the batcher's send never blocks
 }
 
 // result is what the model said about one item.
@@ -143,6 +108,7 @@ func (q *queue) remove(l lane, it *item) {
 			return
 		}
 	}
+	// In a copy: the batcher may be reading the batch.
 	q.staged = slices.DeleteFunc(slices.Clone(q.staged), func(s *item) bool { return s == it })
 }
 

@@ -12,7 +12,7 @@ import (
 
 func waiting(length int) *item {
 	return &item{
-		ctx: context.Background(), lengths: lengths{late: length}, result: make(chan result, 1),
+		ctx: context.Background(), positions: length, result: make(chan result, 1),
 		input: &video.Batch{IDs: []string{"x"}},
 	}
 }
@@ -71,22 +71,8 @@ func TestInteractiveLoadLeavesTheStreamItsShare(t *testing.T) {
 	}
 }
 
-func TestBatchIsBoundedByPaddedLength(t *testing.T) {
-	q := newQueue(limits{videos: 100, positions: 100})
-	long, short := waiting(40), waiting(10)
-	pushAll(t, q, bulk, long, short, waiting(35), waiting(12))
-	got, _ := q.take()
-	if len(got) != 2 || got[0] != long || got[1].lengths.late != 35 {
-		t.Fatalf("the oldest (40) leads a batch of %d, want it with 35: 2×40 fit into 100, 3×40 do not", len(got))
-	}
-	got, _ = q.take()
-	if len(got) != 2 || got[0] != short {
-		t.Fatalf("then %d items, want the two short ones", len(got))
-	}
-}
-
-func TestPackedBatchIsTheOldest(t *testing.T) {
-	q := newQueue(limits{videos: 3, positions: 100, packed: true})
+func TestBatchIsTheOldest(t *testing.T) {
+	q := newQueue(limits{videos: 3, positions: 100})
 	items := []*item{waiting(40), waiting(10), waiting(35), waiting(1), waiting(90), waiting(20)}
 	pushAll(t, q, bulk, items...)
 	for n, want := range [][]*item{items[:3], items[3:5], items[5:]} { // by videos, by positions, what is left
@@ -98,8 +84,8 @@ func TestPackedBatchIsTheOldest(t *testing.T) {
 			it.result <- result{} // its own: no two batches share an item
 		}
 	}
-	if cost := q.limits.cost(items[:3]); cost != 85 {
-		t.Errorf("cost %d of 40, 10 and 35 positions without padding, want 85", cost)
+	if n := cost(items[:3]); n != 85 {
+		t.Errorf("cost %d of 40, 10 and 35 positions, want 85", n)
 	}
 }
 
@@ -215,22 +201,5 @@ func TestStagedBatchGetsTheStreamsShare(t *testing.T) {
 	}
 	if got, l := q.take(); l != bulk || !same(got, []*item{first}) {
 		t.Fatalf("after %d batches of requests: lane %s, want the staged one", interactiveRun, l)
-	}
-}
-
-// Each of the three lengths is padded to its own longest.
-func TestPaddedCostCountsEachLength(t *testing.T) {
-	l := limits{videos: 8, positions: 200, full: lengths{late: 60, early: 30, frames: 32}}
-	text, frames := waiting(0), waiting(0)
-	text.lengths, frames.lengths = lengths{late: 58, early: 28, frames: 1}, lengths{late: 2, early: 2, frames: 31}
-	if got, want := l.cost([]*item{text, frames}), 2*(60+30+32); got != want {
-		t.Errorf("cost %d, want %d: both rows as long as the longest of each, in buckets of %d", got, want, bucket)
-	}
-	alike := waiting(0)
-	alike.lengths = lengths{late: 50, early: 25, frames: 3}
-	q := newQueue(l)
-	pushAll(t, q, bulk, text, frames, alike)
-	if got, _ := q.take(); !same(got, []*item{text, alike}) {
-		t.Errorf("%d items in the first batch, want the two that pad each other least: 2·(60+30+8) positions of 200", len(got))
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"videosim/shared/bus"
 	"videosim/shared/event"
 	"videosim/shared/service"
+	"videosim/shared/torch"
 	"videosim/shared/video"
 )
 
@@ -58,7 +59,7 @@ func Run(ctx context.Context, cfg Config, env Env) error {
 		return err
 	}
 	defer model.close()
-	if model.Packs() { // on a CPU
+	if model.Device() == torch.CPU {
 		passes, err := limitMemory(cfg.Settings)
 		if err != nil {
 			return err
@@ -76,14 +77,14 @@ func serve(ctx context.Context, cfg Config, env Env, fingerprint string, model M
 	if err != nil {
 		return fmt.Errorf("make the canary: %w", err)
 	}
-	shortest, err := collator.Collate([]video.Video{{ID: "warm-up"}})
+	short, err := collator.Collate([]video.Video{{ID: "warm-up"}})
 	if err != nil {
 		return fmt.Errorf("make a video to warm up: %w", err)
 	}
-	bounds := limits{videos: cfg.BatchVideos, positions: cfg.BatchTokens, packed: model.Packs(), full: fullLengths(shape)}
+	bounds := limits{videos: cfg.BatchVideos, positions: cfg.BatchTokens}
 	health := &health{model: model, canary: canary}
 	env.Admin.Ready(readiness, health.check)
-	if err := warmUp(ctx, health, bounds, shortest, env.Log); err != nil {
+	if err := warmUp(ctx, health, bounds, short, env.Log); err != nil {
 		return err
 	}
 

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"videosim/shared/errs"
+	"videosim/shared/torch"
 )
 
 // staging is a batcher whose model computes one batch of four videos while the next
@@ -21,7 +22,7 @@ type staging struct {
 func startStaging(t *testing.T) *staging {
 	t.Helper()
 	gate := make(chan struct{}, 1)
-	m := &fakeModel{pads: true, gate: gate}
+	m := &fakeModel{device: torch.CUDA, gate: gate}
 	s := &staging{batcher: newBatcher(t, m, limits{videos: 4, positions: 1 << 20}), model: m, release: gate, failed: make(chan map[string]error, 2)}
 	go func() { s.failed <- embedAll(t, s.batcher, bulk, "first") }()
 	await(t, "a batch at the model", func() bool { return len(m.batches()) == 1 })
@@ -69,7 +70,7 @@ func TestQueryOvertakesTheStagedBatch(t *testing.T) {
 
 func TestVideoLeavesTheStagedBatch(t *testing.T) {
 	gate := make(chan struct{})
-	m := &fakeModel{pads: true, gate: gate}
+	m := &fakeModel{device: torch.CUDA, gate: gate}
 	b := newBatcher(t, m, limits{videos: 2, positions: 1 << 20})
 	all := make(chan map[string]error, 3)
 	go func() { all <- embedAll(t, b, bulk, "first") }()

@@ -2,6 +2,7 @@ package model
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/binary"
 	"encoding/json"
@@ -25,34 +26,54 @@ import (
 var python = filepath.Join("..", "..", ".deps", "python", "bin", "python")
 
 const (
-	pythonBatch  = 8  // videos in a batch of the published system
-	serverBatch  = 16 // half the embedder's default: more turns in the time
 	threads      = 2
 	benchSeconds = 240 // no round begins later
 	benchRounds  = 6
 )
 
+// hardware is what a benchmark runs on.
+type hardware struct {
+	device      string
+	serverBatch int    // videos in one of our batches
+	pythonBatch int    // and in one of Python's
+	product     [3]int // rows, inputs and outputs of a product that reaches the peak
+}
+
+// benchHardware is the CPU, or what BENCH_DEVICE says.
+func benchHardware() hardware {
+	if device := os.Getenv("BENCH_DEVICE"); device != "" && device != "cpu" {
+		return hardware{device: device, serverBatch: 256, pythonBatch: 256, product: [3]int{8192, 8192, 8192}}
+	}
+	// 8 is the batch of the published system, 16 half the embedder's default: more
+	// turns in the time.
+	return hardware{device: "cpu", serverBatch: 16, pythonBatch: 8, product: [3]int{2048, 1536, 3072}}
+}
+
+// benchPreset is the full size, or what BENCH_PRESET says.
+func benchPreset(b *testing.B) Config { return preset(b, cmp.Or(os.Getenv("BENCH_PRESET"), "base")) }
+
 // BenchmarkAgainstPython embeds videos of real lengths at full size, in every
-// precision of this CPU, in turns with testdata/reference.py on the same cores,
-// and prints how they compare. A round is one batch of serverBatch videos here
-// and the same videos there, in batches of pythonBatch.
+// precision of the device, in turns with testdata/reference.py on the same one,
+// and prints how they compare. A round is one batch here and the same videos there.
+// On a GPU each side copies its input there and the embeddings back; ours copies that
+// of the next round while it computes, as it does when it serves.
 //
-// `make bench-embed` runs it.
+// `make bench-embed` runs it; BENCH_DEVICE=cuda takes it to a GPU.
 func BenchmarkAgainstPython(b *testing.B) {
 	if _, err := os.Stat(python); err != nil {
 		b.Fatalf("%v: deploy/setup.sh python makes it", err)
 	}
-	cfg := preset(b, "base")
+	cfg, on := benchPreset(b), benchHardware()
 	dir := benchBundle(b, cfg)
 	p := startPython(b)
-	p.ask("load", []any{filepath.Join(dir, "late.safetensors"), filepath.Join(dir, "early.safetensors"), cfg, threads})
-	r := &comparison{b: b, cfg: cfg, p: p, dir: b.TempDir(), python: map[string][]float64{}, peaks: map[string][]float64{}}
-	for _, precision := range nativePrecisions() {
-		side := &side{served: openServed(b, dir, precision), precision: precision}
+	p.ask("load", []any{filepath.Join(dir, "late.safetensors"), filepath.Join(dir, "early.safetensors"), cfg, threads, on.device})
+	r := &comparison{b: b, cfg: cfg, on: on, p: p, dir: b.TempDir(), python: map[string][]float64{}, peaks: map[string][]float64{}}
+	for _, precision := range nativePrecisions(on.device) {
+		side := &side{served: openServed(b, dir, on.device, precision), precision: precision}
 		defer side.close()
 		r.sides = append(r.sides, side)
 	}
-	r.videos = realVideos(b, cfg, serverBatch, 1)
+	r.videos = realVideos(b, cfg, on.serverBatch, 1)
 	r.agree()
 	start := time.Now()
 	for b.Loop() {
@@ -63,16 +84,16 @@ func BenchmarkAgainstPython(b *testing.B) {
 	r.report()
 }
 
-// nativePrecisions are those that the CPU has instructions for.
-func nativePrecisions() []string {
+// nativePrecisions are those that the device has instructions for.
+func nativePrecisions(device string) []string {
 	list := []string{"fp32"}
-	if e, err := torch.Start(torch.EngineConfig{Precision: "auto"}); err == nil {
+	if e, err := torch.Start(torch.EngineConfig{Device: device, Precision: "auto"}); err == nil {
 		if e.DType() == torch.BFloat16 {
 			list = append(list, "bf16")
 		}
 		e.Close()
 	}
-	if e, err := torch.Start(torch.EngineConfig{Precision: "int8"}); err == nil {
+	if e, err := torch.Start(torch.EngineConfig{Device: device, Precision: "int8"}); err == nil {
 		e.Close()
 		list = append(list, "int8")
 	}
@@ -83,6 +104,7 @@ func nativePrecisions() []string {
 type comparison struct {
 	b      *testing.B
 	cfg    Config
+	on     hardware
 	p      *pythonBench
 	sides  []*side
 	dir    string
@@ -105,11 +127,11 @@ var dtypes = map[string]string{"fp32": "float32", "bf16": "bfloat16"}
 // agree checks that both sides compute the same embeddings before any is timed,
 // and warms all up.
 func (c *comparison) agree() {
-	few := c.videos[:pythonBatch]
+	few := c.videos[:8]
 	want := c.p.embed(c.store(few), "float32").halves()
 	for _, s := range c.sides {
-		got, _ := s.embed(c.b, c.collate(few, true))
-		s.embed(c.b, c.collate(c.videos, true))
+		got, _ := s.embed(c.b, c.collate(few, true), nil)
+		s.embed(c.b, c.collate(c.videos, true), nil)
 		least := map[string]float64{"fp32": 0.99999, "bf16": 0.999, "int8": 0.99}[s.precision]
 		worst := worstCosine(got, want)
 		if !(worst >= least) {
@@ -126,7 +148,7 @@ func (c *comparison) round() {
 	n := float64(len(c.videos))
 	line := ""
 	for _, s := range c.sides {
-		_, ours := s.embed(c.b, batch)
+		_, ours := s.embed(c.b, batch, batch)
 		s.rates = append(s.rates, n/ours.wall)
 		line += fmt.Sprintf("%s %.2f, ", s.precision, n/ours.wall)
 		dtype, ok := dtypes[s.precision]
@@ -134,10 +156,11 @@ func (c *comparison) round() {
 			continue
 		}
 		theirs := 0.0
-		for part := range slices.Chunk(c.videos, pythonBatch) {
+		for part := range slices.Chunk(c.videos, c.on.pythonBatch) {
 			theirs += c.p.embed(c.store(part), dtype).Seconds
 		}
-		peak := c.p.ask("peak", []any{2048, 1536, 3072, dtype}).GFLOPs
+		shape := c.on.product
+		peak := c.p.ask("peak", []any{shape[0], shape[1], shape[2], dtype}).GFLOPs
 		c.python[dtype] = append(c.python[dtype], n/theirs)
 		c.peaks[dtype] = append(c.peaks[dtype], peak)
 		line += fmt.Sprintf("python %.2f, product peak %.0f GFLOP/s; ", n/theirs, peak)
@@ -184,11 +207,11 @@ func ratios(a, b []float64) []float64 {
 // full size, in the lower precisions with those in fp32, and how long they took.
 func BenchmarkPrecisions(b *testing.B) {
 	const videos, batch = 1000, 20
-	cfg := preset(b, "base")
+	cfg, device := benchPreset(b), benchHardware().device
 	dir := benchBundle(b, cfg)
 	var sides []*side
-	for _, precision := range nativePrecisions() {
-		s := &side{served: openServed(b, dir, precision), precision: precision}
+	for _, precision := range nativePrecisions(device) {
+		s := &side{served: openServed(b, dir, device, precision), precision: precision}
 		defer s.close()
 		sides = append(sides, s)
 	}
@@ -204,7 +227,7 @@ func BenchmarkPrecisions(b *testing.B) {
 			}
 			var exact Halves
 			for i, s := range sides {
-				h, cost := s.embed(b, input)
+				h, cost := s.embed(b, input, nil)
 				if i == 0 {
 					exact = h
 				}
@@ -290,8 +313,8 @@ type served struct {
 	weights string
 }
 
-func openServed(b *testing.B, dir, precision string) served {
-	e, err := torch.Start(torch.EngineConfig{Threads: threads, Precision: precision})
+func openServed(b *testing.B, dir, device, precision string) served {
+	e, err := torch.Start(torch.EngineConfig{Device: device, Threads: threads, Precision: precision})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -314,10 +337,11 @@ func (s served) close() {
 // usage is what a run cost, in seconds.
 type usage struct{ wall, cpu float64 }
 
-func (s served) embed(b *testing.B, batch *video.Batch) (h Halves, cost usage) {
+// embed also brings next, if there is one, to a GPU.
+func (s served) embed(b *testing.B, batch, next *video.Batch) (h Halves, cost usage) {
 	start, cpu := time.Now(), cpuSeconds(b)
 	err := s.engine.Do(context.Background(), func(scope *torch.Scope) (err error) {
-		h, err = s.model.Embed(scope, batch)
+		h, err = s.model.EmbedMeanwhile(scope, batch, Meanwhile{Next: func() *video.Batch { return next }})
 		return err
 	})
 	if err != nil {

@@ -18,9 +18,7 @@ type Ensemble struct {
 	Late   *Late
 	Early  *EarlyFinetuned
 	scope  *torch.Scope
-	device torch.Device
-	dtype  torch.DType
-	packs  bool    // true on a CPU
+	to     target
 	staged *staged // nil: nothing is
 }
 
@@ -35,9 +33,9 @@ func Open(e *torch.Engine, b *bundle.Bundle) (*Ensemble, error) {
 	if err != nil {
 		return nil, fmt.Errorf("bundle %s: %w", b.Dir, err)
 	}
-	m := &Ensemble{Config: cfg, scope: torch.NewScope(), device: e.Device(), dtype: e.DType(), packs: e.Device() == torch.CPU}
+	m := &Ensemble{Config: cfg, scope: torch.NewScope(), to: towards(e.Device(), e.DType())}
 	err = e.Do(context.Background(), func(*torch.Scope) error {
-		options := nn.Options{Device: m.device, DType: m.dtype, Blank: true}
+		options := nn.Options{Device: m.to.device, DType: m.to.dtype, Blank: true}
 		m.Late = NewLate(cfg, nn.NewParams(m.scope, options))
 		m.Early = NewEarlyFinetuned(cfg, nn.NewParams(m.scope, options))
 		if err := load(b, "late", m.Late.Params()); err != nil {
@@ -79,14 +77,13 @@ func load(b *bundle.Bundle, name string, p *nn.Params) error {
 // just been trained. They stay the caller's: Close leaves them alone.
 func NewEnsemble(cfg Config, late *Late, early *EarlyFinetuned) *Ensemble {
 	p := late.Params()
-	return &Ensemble{
-		Config: cfg, Late: late, Early: early, scope: torch.NewScope(),
-		device: p.Device(), dtype: p.DType(), packs: p.Device() == torch.CPU,
-	}
+	return &Ensemble{Config: cfg, Late: late, Early: early, scope: torch.NewScope(), to: towards(p.Device(), p.DType())}
 }
 
-// Packs reports whether padding costs nothing: it is left out.
-func (m *Ensemble) Packs() bool { return m.packs }
+// towards is where inputs go: a GPU wants few large calls, a CPU no padding at all.
+func towards(device torch.Device, dtype torch.DType) target {
+	return target{device: device, dtype: dtype, spread: device != torch.CPU}
+}
 
 // Embed computes both halves for a batch. It runs on the engine's thread, in
 // the scope of one Engine.Do, and records no gradients. Networks in training
@@ -117,55 +114,41 @@ func (m *Ensemble) EmbedMeanwhile(s *torch.Scope, b *video.Batch, while Meanwhil
 	}
 	var h Halves
 	torch.NoGrad(func() {
-		if m.packs {
-			h = m.embedPacked(s, b, while.Between)
-		} else {
-			h = m.embedPadded(s, b, while.Next)
+		if while.Between != nil && !m.to.spread {
+			done, total := 0, m.Config.layers()
+			s.OnStep(func() {
+				done++
+				while.Between(done, total, m.embedBetween)
+			})
+			defer s.OnStep(nil)
 		}
+		h = m.embed(s, b, while.Next)
 	})
 	return h, nil
-}
-
-// embedPacked computes no padding. A call of attention for each length costs
-// microseconds on a CPU.
-func (m *Ensemble) embedPacked(s *torch.Scope, b *video.Batch, between Between) Halves {
-	if between != nil {
-		done, total := 0, m.Config.layers()
-		s.OnStep(func() {
-			done++
-			between(done, total, m.embedBetween)
-		})
-		defer s.OnStep(nil)
-	}
-	in := packInputs(s, m.Config, b, m.device, m.dtype)
-	late := s.Sub(func(s *torch.Scope) torch.Tensor { return m.Late.forwardPacked(s, in) })
-	early := s.Sub(func(s *torch.Scope) torch.Tensor { return m.Early.forwardPacked(s, in) })
-	return Halves{Late: rows(late)[:b.Len()], Early: rows(early)[:b.Len()]}
 }
 
 // embedBetween embeds b between two layers of another batch.
 func (m *Ensemble) embedBetween(b *video.Batch) (h Halves, err error) {
 	s := torch.NewScope()
 	defer s.Close()
-	if failure := torch.Try(func() { h = m.embedPacked(s, b, nil) }); failure != nil {
+	if failure := torch.Try(func() { h = m.embed(s, b, nil) }); failure != nil {
 		return Halves{}, failure
 	}
 	return h, nil
 }
 
-// embedPadded computes rows padded to the longest: few large calls, which is
-// what a GPU wants. Batches of similar lengths keep the padding small.
-func (m *Ensemble) embedPadded(s *torch.Scope, b *video.Batch, next func() *video.Batch) Halves {
+// embed computes no padding.
+func (m *Ensemble) embed(s *torch.Scope, b *video.Batch, next func() *video.Batch) Halves {
 	in, done := m.inputs(s, b)
 	defer done()
-	late := s.Sub(func(s *torch.Scope) torch.Tensor { return m.Late.Forward(s, in).Embedding })
-	early := s.Sub(func(s *torch.Scope) torch.Tensor { return m.Early.Forward(s, in).Embedding })
-	both := torch.Cat(s, 1, late, early) // (B,2E): reading waits for the device, so it is done once
-	if next != nil {
+	late := s.Sub(func(s *torch.Scope) torch.Tensor { return m.Late.forwardPacked(s, in) })
+	early := s.Sub(func(s *torch.Scope) torch.Tensor { return m.Early.forwardPacked(s, in) })
+	both := torch.Cat(s, 1, late, early) // (B,2E): reading waits for a GPU, so it is done once
+	if next != nil && m.to.spread {
 		m.stage(next())
 	}
 	h, e := Halves{}, m.Config.Embedding
-	for _, row := range rows(both) {
+	for _, row := range rows(both)[:b.Len()] {
 		h.Late, h.Early = append(h.Late, row[:e:e]), append(h.Early, row[e:])
 	}
 	return h
@@ -174,7 +157,7 @@ func (m *Ensemble) embedPadded(s *torch.Scope, b *video.Batch, next func() *vide
 // staged is a batch on the device, or on its way there.
 type staged struct {
 	batch   *video.Batch
-	in      *Inputs
+	in      *packedInputs
 	tensors *torch.Staged
 }
 
@@ -187,7 +170,7 @@ func (m *Ensemble) stage(b *video.Batch) {
 	m.unstage()
 	next := &staged{batch: b}
 	failure := torch.Try(func() {
-		next.tensors = torch.Stage(m.device, func(s *torch.Scope) { next.in = NewInputs(s, b, m.device, m.dtype) })
+		next.tensors = torch.Stage(m.to.device, func(s *torch.Scope) { next.in = packInputs(s, m.Config, b, m.to) })
 	})
 	if failure == nil {
 		m.staged = next
@@ -202,9 +185,9 @@ func (m *Ensemble) unstage() {
 }
 
 // inputs are those staged for b, or made now. done frees them.
-func (m *Ensemble) inputs(s *torch.Scope, b *video.Batch) (in *Inputs, done func()) {
+func (m *Ensemble) inputs(s *torch.Scope, b *video.Batch) (in *packedInputs, done func()) {
 	if m.staged == nil || m.staged.batch != b {
-		return NewInputs(s, b, m.device, m.dtype), func() {}
+		return packInputs(s, m.Config, b, m.to), func() {}
 	}
 	m.staged.tensors.Join()
 	ready := m.staged

@@ -54,6 +54,7 @@ type packedText struct {
 	packing
 	tokens, types, places torch.Tensor // (N) int64
 	first                 torch.Tensor // (B) int64: the row of each video's position 0; B is at least fewestRows, or 1
+	layout                nn.Layout
 }
 
 // packedInputs are what Inputs are, without padding.
@@ -61,23 +62,30 @@ type packedInputs struct {
 	late, early packedText
 	frames      torch.Tensor // (F,D), the real frames of all videos, in their order
 
-	cross                 packing      // title and frames of each video
+	cross                 packing // title and frames of each video
+	crossLayout           nn.Layout
 	crossRows             torch.Tensor // (N): title rows first, then frame rows
 	crossTypes            torch.Tensor // (N)
 	crossPlaces           torch.Tensor // (N)
 	crossKeep             torch.Tensor // position 0 of each video, then the frames in the order of the means
 	crossFrames           nn.Packing   // of the frames in crossKeep
 	video                 nn.Packing   // class token, frames, and what stands for padding
+	videoLayout           nn.Layout
 	videoRows, framesBack torch.Tensor // rows of the video transformer's table; means to the batch's order
 }
 
+// target says where packed inputs go, and what attention wants to know of them.
+type target struct {
+	device torch.Device
+	dtype  torch.DType
+	spread bool // nn.Spread, not nn.Packing
+}
+
 // packInputs copies a batch to the device without its padding.
-func packInputs(s *torch.Scope, cfg Config, b *video.Batch, device torch.Device, dtype torch.DType) *packedInputs {
-	ids := func(v []int64) torch.Tensor {
-		return torch.To(s, torch.FromInt64s(s, v, int64(len(v))), torch.Int64, device)
-	}
+func packInputs(s *torch.Scope, cfg Config, b *video.Batch, to target) *packedInputs {
+	ids := func(v []int64) torch.Tensor { return torch.Upload(s, v, torch.Int64, to.device, int64(len(v))) }
 	in := &packedInputs{late: packText(ids, b.Late, b.Len()), early: packText(ids, b.Early, b.Len())}
-	in.frames = packFrames(s, b, device, dtype)
+	in.frames = packFrames(s, b, to)
 	first := make([]int64, b.Len()) // each video's first row of in.frames
 	for i := 1; i < b.Len(); i++ {
 		first[i] = first[i-1] + int64(b.FrameCount[i-1])
@@ -86,6 +94,14 @@ func packInputs(s *torch.Scope, cfg Config, b *video.Batch, device torch.Device,
 	in.framesBack = ids(fill(byFrames.back()))
 	in.packCross(ids, cfg, b, first, byFrames)
 	in.packVideo(ids, cfg, b, first, byFrames)
+	layout := func(p nn.Packing) nn.Layout {
+		if to.spread {
+			return p.Spread(s, to.device, to.dtype)
+		}
+		return p
+	}
+	in.late.layout, in.early.layout = layout(in.late.runs), layout(in.early.runs)
+	in.crossLayout, in.videoLayout = layout(in.cross.runs), layout(in.video)
 	return in
 }
 
@@ -133,17 +149,17 @@ func appendCount(to []int64, from int64, n int) []int64 {
 
 // packFrames leaves out the padding rows. Where no video has frames, one row of
 // zeros stands there that nothing reads: there are no tensors without elements.
-func packFrames(s *torch.Scope, b *video.Batch, device torch.Device, dtype torch.DType) torch.Tensor {
+func packFrames(s *torch.Scope, b *video.Batch, to target) torch.Tensor {
 	return s.Sub(func(s *torch.Scope) torch.Tensor {
 		var frames torch.Tensor
 		if b.Float != nil {
 			data := realRows(b, b.Float)
-			frames = torch.FromFloat32s(s, data, int64(len(data)/b.FrameDim), int64(b.FrameDim))
+			frames = torch.Upload(s, data, torch.Float32, to.device, int64(len(data)/b.FrameDim), int64(b.FrameDim))
 		} else {
 			data := realRows(b, b.Half)
-			frames = torch.FromUint16s(s, torch.Float16, data, int64(len(data)/b.FrameDim), int64(b.FrameDim))
+			frames = torch.Upload(s, data, torch.Float16, to.device, int64(len(data)/b.FrameDim), int64(b.FrameDim))
 		}
-		return torch.AsType(s, torch.To(s, frames, frames.DType(), device), dtype)
+		return torch.AsType(s, frames, to.dtype)
 	})
 }
 

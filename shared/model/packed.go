@@ -15,13 +15,13 @@ func (m *Late) forwardPacked(s *torch.Scope, in *packedInputs) torch.Tensor {
 }
 
 func (m *TextNet) forwardPacked(s *torch.Scope, t packedText) torch.Tensor {
-	words := m.bert.Words(s, t.tokens)                                       // (N,H)
-	return m.bert.EncodePacked(s, words, t.types, t.places, t.first, t.runs) // (B,H)
+	words := m.bert.Words(s, t.tokens)                                         // (N,H)
+	return m.bert.EncodePacked(s, words, t.types, t.places, t.first, t.layout) // (B,H)
 }
 
 func (m *VideoNet) forwardPacked(s *torch.Scope, in *packedInputs) torch.Tensor {
-	states := m.transformer.ForwardPacked(s, in.frames, in.videoRows, in.video) // (N,D)
-	return nn.Rows(s, in.video.Mean(s, states), in.framesBack)                  // (B,D)
+	states := m.transformer.ForwardPacked(s, in.frames, in.videoRows, in.videoLayout) // (N,D)
+	return nn.Rows(s, in.video.Mean(s, states), in.framesBack)                        // (B,D)
 }
 
 func (m *EarlyFinetuned) forwardPacked(s *torch.Scope, in *packedInputs) torch.Tensor {
@@ -32,7 +32,7 @@ func (m *EarlyFinetuned) forwardPacked(s *torch.Scope, in *packedInputs) torch.T
 func (m *Early) forwardPacked(s *torch.Scope, in *packedInputs) torch.Tensor {
 	both := torch.Cat(s, 0, m.titlePacked(s, in.early), m.visual.Forward(s, in.frames)) // (titles+frames,H)
 	x := nn.Rows(s, both, in.crossRows)                                                 // (N,H)
-	x = m.cross.EncodePacked(s, x, in.crossTypes, in.crossPlaces, in.crossKeep, in.cross.runs)
+	x = m.cross.EncodePacked(s, x, in.crossTypes, in.crossPlaces, in.crossKeep, in.crossLayout)
 	videos := in.framesBack.Size(0)
 	first := torch.AsType(s, torch.Narrow(s, x, 0, 0, videos), torch.Float32) // (B,H)
 	frames := torch.Narrow(s, x, 0, videos, x.Size(0)-videos)                 // (F,H)
@@ -44,7 +44,7 @@ func (m *Early) forwardPacked(s *torch.Scope, in *packedInputs) torch.Tensor {
 func (m *Early) titlePacked(s *torch.Scope, t packedText) torch.Tensor {
 	return s.Sub(func(s *torch.Scope) torch.Tensor {
 		none := torch.Zeros(s, torch.Int64, t.tokens.Device(), t.tokens.Size(0))
-		x := m.text.EncodePacked(s, m.text.Words(s, t.tokens), none, t.places, torch.Tensor{}, t.runs)
+		x := m.text.EncodePacked(s, m.text.Words(s, t.tokens), none, t.places, torch.Tensor{}, t.layout)
 		return m.norm.Forward(s, x)
 	})
 }

@@ -9,7 +9,8 @@ import (
 	"videosim/shared/video"
 )
 
-// What is served without padding is what Forward computes with it.
+// What is served without padding is what Forward computes with it, whether attention
+// takes each video apart, as on a CPU, or all in one call, as on a GPU.
 func TestPackedIsPadded(t *testing.T) {
 	for _, attend := range []bool{false, true} {
 		cfg := preset(t, "tiny")
@@ -22,14 +23,25 @@ func TestPackedIsPadded(t *testing.T) {
 			for _, of := range [][]video.Video{all, all[1:2], all[:1]} {
 				for _, longest := range []bool{false, true} {
 					b := collate(t, collator(t, cfg, longest), of...)
-					var padded, packed Halves
-					torch.NoGrad(func() { padded, packed = m.embedPadded(s, b, nil), m.embedPacked(s, b, nil) })
-					name := fmt.Sprintf("%d videos, padding attended %v, to the longest %v", len(of), attend, longest)
-					sameHalves(t, name, packed, padded, gate)
+					padded := embedPadded(s, m, b)
+					for _, spread := range []bool{false, true} {
+						m.to.spread = spread
+						name := fmt.Sprintf("%d videos, padding attended %v, to the longest %v, in one call %v", len(of), attend, longest, spread)
+						sameHalves(t, name, embed(t, s, m, b), padded, gate)
+					}
 				}
 			}
 		})
 	}
+}
+
+// embedPadded is what training computes.
+func embedPadded(s *torch.Scope, m *Ensemble, b *video.Batch) (h Halves) {
+	torch.NoGrad(func() {
+		in := NewInputs(s, b, torch.CPU, torch.Float32)
+		h = Halves{Late: rows(m.Late.Forward(s, in).Embedding), Early: rows(m.Early.Forward(s, in).Embedding)}
+	})
+	return h
 }
 
 // The widths of the full-size models take other kernels than those of tiny.

@@ -145,12 +145,12 @@ func newBERTLayer(p Path, cfg BERTConfig) *bertLayer {
 
 // forward computes the positions x (B,Q,H) from all positions (B,N,H). Packed,
 // both are (N,H).
-func (l *bertLayer) forward(s *torch.Scope, x, all torch.Tensor, in layout) torch.Tensor {
+func (l *bertLayer) forward(s *torch.Scope, x, all torch.Tensor, in Layout) torch.Tensor {
 	return l.feed(s, l.attention(s, x, all, in), x)
 }
 
 // attention is what the positions x attend to, in the shape of x.
-func (l *bertLayer) attention(s *torch.Scope, x, all torch.Tensor, in layout) torch.Tensor {
+func (l *bertLayer) attention(s *torch.Scope, x, all torch.Tensor, in Layout) torch.Tensor {
 	dropout := 0.0
 	if l.mode.training {
 		dropout = l.dropout

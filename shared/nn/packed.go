@@ -1,13 +1,18 @@
 package nn
 
-import "videosim/shared/torch"
+import (
+	"math"
+
+	"videosim/shared/torch"
+)
 
 // Packing says how the rows of a packed tensor (N,H) belong to videos. A packed
 // tensor holds the positions of all videos one after another, without padding,
 // so that whatever treats each position alone does no work in vain. Only
 // attention and means look at the videos.
 //
-// It is for inference on the CPU: videos of equal length stand together.
+// It is for inference: videos of equal length stand together. As a Layout it has
+// attention compute each video apart, on the CPU.
 type Packing []Run
 
 // Run is a number of videos of equal length, Videos·Length rows.
@@ -22,9 +27,9 @@ type Run struct {
 
 func (r Run) rows() int64 { return r.Videos * r.Length }
 
-// layout is how the positions of a batch lie in memory: all that attention
+// Layout is how the positions of a batch lie in memory: all that attention
 // needs to know about them.
-type layout interface {
+type Layout interface {
 	// attend turns queries, keys and values into what was attended to, in the
 	// shape of the queries.
 	attend(s *torch.Scope, q, k, v torch.Tensor, heads int64, dropout float64) torch.Tensor
@@ -50,6 +55,68 @@ func (p Packing) attend(s *torch.Scope, q, k, v torch.Tensor, heads int64, _ flo
 		}
 	}
 	return torch.PackedAttention(s, q, k, v, heads, lengths, bias) // (N,H)
+}
+
+// Spread is a Packing whose attention is one call over all videos, with padding, for
+// a GPU, which wants few large ones. Attention is a fiftieth of the arithmetic, and
+// the padding's part of it is all that is computed in vain.
+type Spread struct {
+	videos, longest int64
+	from            torch.Tensor // (B·N) the row at each place, where a video is shorter any
+	back            torch.Tensor // the place of each row
+	bias            torch.Tensor // (B,1,1,N) added to the scores: -∞ where a video is shorter
+}
+
+// spreadStep is what lengths are rounded up to: fused kernels read biases 8 at a time.
+const spreadStep = 8
+
+// Spread prepares p for a device. Videos of one length need no padding.
+func (p Packing) Spread(s *torch.Scope, device torch.Device, dtype torch.DType) Spread {
+	if len(p) == 1 && p[0].Bias == 0 {
+		return Spread{videos: p[0].Videos, longest: p[0].Length}
+	}
+	var videos, longest int64
+	for _, r := range p {
+		videos, longest = videos+r.Videos, max(longest, r.Length)
+	}
+	longest = (longest + spreadStep - 1) / spreadStep * spreadStep
+	var from, back []int64
+	var bias []float32
+	for _, r := range p {
+		for range r.Videos {
+			first := int64(len(back))
+			for i := range longest {
+				if i < r.Length {
+					back = append(back, int64(len(from)))
+					from, bias = append(from, first+i), append(bias, 0)
+				} else {
+					from, bias = append(from, first), append(bias, float32(math.Inf(-1)))
+				}
+			}
+			bias[int64(len(bias))-longest+r.Length-1] = r.Bias
+		}
+	}
+	return Spread{
+		videos: videos, longest: longest,
+		from: torch.Upload(s, from, torch.Int64, device, int64(len(from))),
+		back: torch.Upload(s, back, torch.Int64, device, int64(len(back))),
+		bias: torch.AsType(s, torch.Upload(s, bias, torch.Float32, device, videos, 1, 1, longest), dtype),
+	}
+}
+
+func (p Spread) attend(s *torch.Scope, q, k, v torch.Tensor, heads int64, dropout float64) torch.Tensor {
+	spread := func(x torch.Tensor) torch.Tensor {
+		if p.from.Defined() {
+			x = Rows(s, x, p.from)
+		}
+		return torch.Reshape(s, x, p.videos, p.longest, -1) // (B,N,H)
+	}
+	a := padded{p.bias}.attend(s, spread(q), spread(k), spread(v), heads, dropout)
+	a = torch.Reshape(s, a, p.videos*p.longest, -1) // (B·N,H)
+	if p.from.Defined() {
+		a = Rows(s, a, p.back)
+	}
+	return a
 }
 
 // batch is one run of x (N,H), which begins at a row: (videos,length,H).
@@ -82,12 +149,12 @@ func Rows(s *torch.Scope, x, rows torch.Tensor) torch.Tensor { return torch.Embe
 // EncodePacked is Encode for a packed batch: hidden (N,H), types and places (N).
 // Of the last layer it computes only the rows that keep (K) names, in its
 // order: (K,H). Without keep it computes all.
-func (b *BERT) EncodePacked(s *torch.Scope, hidden, types, places, keep torch.Tensor, p Packing) torch.Tensor {
+func (b *BERT) EncodePacked(s *torch.Scope, hidden, types, places, keep torch.Tensor, in Layout) torch.Tensor {
 	return s.Sub(func(s *torch.Scope) torch.Tensor {
 		x := b.embed(s, hidden, types, places)
 		for i, l := range b.layers {
 			x = s.Sub(func(s *torch.Scope) torch.Tensor {
-				a := l.attention(s, x, x, p)
+				a := l.attention(s, x, x, in)
 				if i == len(b.layers)-1 && keep.Defined() {
 					return l.feed(s, Rows(s, a, keep), Rows(s, x, keep))
 				}
@@ -109,14 +176,14 @@ const (
 // ForwardPacked is Forward for a packed batch. rows (N) names the positions of
 // all videos: ClassRow, ZeroRow, or FrameRow plus the number of a row of frames
 // (F,D). It returns their states (N,D).
-func (v *VideoTransformer) ForwardPacked(s *torch.Scope, frames, rows torch.Tensor, p Packing) torch.Tensor {
+func (v *VideoTransformer) ForwardPacked(s *torch.Scope, frames, rows torch.Tensor, in Layout) torch.Tensor {
 	return s.Sub(func(s *torch.Scope) torch.Tensor {
 		d := frames.Size(1)
 		class := torch.Reshape(s, v.class, 1, d)
 		zero := torch.Zeros(s, frames.DType(), frames.Device(), 1, d)
 		x := Rows(s, torch.Cat(s, 0, class, zero, frames), rows) // (N,D)
 		for _, l := range v.layers {
-			x = s.Sub(func(s *torch.Scope) torch.Tensor { return l.forward(s, x, p) })
+			x = s.Sub(func(s *torch.Scope) torch.Tensor { return l.forward(s, x, in) })
 			s.Step()
 		}
 		return x

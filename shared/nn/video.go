@@ -78,7 +78,7 @@ func newVideoLayer(p Path, cfg VideoConfig) *videoLayer {
 }
 
 // forward keeps the shape of x: (B,N,D), or packed (N,D).
-func (l *videoLayer) forward(s *torch.Scope, x torch.Tensor, in layout) torch.Tensor {
+func (l *videoLayer) forward(s *torch.Scope, x torch.Tensor, in Layout) torch.Tensor {
 	qkv := l.qkv.Forward(s, l.attentionNorm.Forward(s, x)) // (B,N,3·inner)
 	part := func(i int64) torch.Tensor { return torch.Narrow(s, qkv, -1, i*l.inner, l.inner) }
 	a := in.attend(s, part(0), part(1), part(2), l.heads, 0) // (B,N,inner)

@@ -4,9 +4,9 @@ The benchmark starts this to compare with: every text has 64 or 32 tokens, every
 video 32 frames, and all of them are computed. One JSON request a line on
 standard input, one answer each on standard output:
 
-    {"load": [LATE, EARLY, CONFIG, THREADS]}   safetensors files
-    {"embed": [BATCH, DTYPE]}                  seconds, CPU seconds, both halves
-    {"peak": [ROWS, IN, OUT, DTYPE]}           GFLOP/s of a matrix product
+    {"load": [LATE, EARLY, CONFIG, THREADS, DEVICE]}   safetensors files
+    {"embed": [BATCH, DTYPE]}                          seconds, CPU seconds, both halves
+    {"peak": [ROWS, IN, OUT, DTYPE]}                   GFLOP/s of a matrix product
 """
 
 import json
@@ -22,12 +22,12 @@ from safetensors.torch import load_file
 class Net:
     """The weights of one model, and layers that look them up by name."""
 
-    def __init__(self, path, dtype):
+    def __init__(self, path, dtype, device):
         unread = ("cls.weight", "cls.bias")  # heads of pretraining
         heads = ("fusion_gate.", "video_embed.", "text_embed.", "embed.")  # stay in float32
         self.w = {
             k: v.to(dtype) if v.is_floating_point() and not k.startswith(heads) else v
-            for k, v in load_file(path).items() if not k.endswith(unread)
+            for k, v in load_file(path, device).items() if not k.endswith(unread)
         }
         self.dtype = dtype
 
@@ -105,18 +105,23 @@ def early(m, c, b):
 
 
 class Bench:
-    def load(self, late_path, early_path, config, threads):
+    def load(self, late_path, early_path, config, threads, device):
         torch.set_num_threads(threads)
-        self.paths, self.config, self.nets = (late_path, early_path), config, {}
+        self.gpu = device != "cpu"
+        if self.gpu:  # not otherwise: it costs time in every call
+            torch.set_default_device(device)
+        self.device, self.paths, self.config, self.nets = device, (late_path, early_path), config, {}
         return {}
 
     def embed(self, path, dtype):
         if dtype not in self.nets:
-            self.nets[dtype] = [Net(p, getattr(torch, dtype)) for p in self.paths]
+            self.nets[dtype] = [Net(p, getattr(torch, dtype), self.device) for p in self.paths]
             self.embed(path, dtype)  # the first one sets memory and kernels up
         b = load_file(path)
         wall, cpu = time.perf_counter(), time.process_time()
+        b = {k: v.to(self.device) for k, v in b.items()}
         halves = [f(m, self.config, b) for f, m in zip((late, early), self.nets[dtype])]
+        halves = [h.cpu() for h in halves]  # waits for a GPU
         return {"seconds": time.perf_counter() - wall, "cpu": time.process_time() - cpu,
                 "late": halves[0].tolist(), "early": halves[1].tolist()}
 
@@ -125,13 +130,15 @@ class Bench:
         dtype = getattr(torch, dtype)
         x, w = torch.randn(rows, width).to(dtype), torch.randn(out, width).to(dtype)
         products = [lambda: F.linear(x, w)]
-        if "AVX512" in torch.backends.cpu.get_cpu_capability():
+        if not self.gpu and "AVX512" in torch.backends.cpu.get_cpu_capability():
             packed = torch.ops.mkldnn._reorder_linear_weight(w)
             products.append(lambda: torch.ops.mkldnn._linear_pointwise(x, packed, None, "none", [], ""))
         best = math.inf
         for product in products * 8:
             start = time.perf_counter()
             product()
+            if self.gpu:
+                torch.cuda.synchronize()
             best = min(best, time.perf_counter() - start)
         return {"gflops": 2e-9 * rows * width * out / best}
 
