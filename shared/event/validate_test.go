@@ -48,6 +48,7 @@ func TestValidAndNot(t *testing.T) {
 		{"no id", func(e *VideoEvent) { e.Id = "" }, "id"},
 		{"a long id", func(e *VideoEvent) { e.Id = strings.Repeat("x", 65) }, "id"},
 		{"an id that is not UTF-8", func(e *VideoEvent) { e.Id = "\xff" }, "id"},
+		{"an id with a zero byte", func(e *VideoEvent) { e.Id = "a\x00b" }, "id"},
 		{"an op", func(e *VideoEvent) { e.Op = 7 }, "op"},
 		{"a title", func(e *VideoEvent) { e.Title = strings.Repeat("x", MaxTitleBytes+1) }, "title"},
 		{"a title that is not UTF-8", func(e *VideoEvent) { e.Title = "\xff" }, "title"},
