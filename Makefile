@@ -55,7 +55,7 @@ bench-train: setup ## a step of each stage beside plain PyTorch (5 GB, installed
 
 conformance: setup ## schemathesis asks a gateway whatever openapi.json allows and forbids
 	@[ -x .deps/schemathesis/bin/schemathesis ] || { python3 -m venv .deps/schemathesis && .deps/schemathesis/bin/pip install -q schemathesis; }
-	VIDEOSIM_SCHEMATHESIS=$(CURDIR)/.deps/schemathesis/bin/schemathesis $(GO) test -tags conformance -count=1 -run TestConformance ./gateway
+	VIDEOSIM_SCHEMATHESIS=$(CURDIR)/.deps/schemathesis/bin/python3 $(GO) test -tags conformance -count=1 -run TestConformance ./gateway
 
 check: setup ## linters, the race detector, known vulnerabilities
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); exit 1; }

@@ -52,15 +52,15 @@ func (c *Client) All(ctx context.Context, q Query) iter.Seq2[Result, error] {
 }
 
 // SimilarBatch answers up to 64 queries in one call, in order. One that fails
-// spoils no other: it has a Problem in place of a Page. MinSequence and WaitMS
-// are those of the first query, for all.
+// spoils no other: it has a Problem in place of a Page. MinSequence, WaitMS and
+// Model are those of the first query, for all.
 func (c *Client) SimilarBatch(ctx context.Context, queries ...Query) ([]BatchItem, error) {
 	in := batch{Queries: slices.Clone(queries)}
 	if len(queries) > 0 {
-		in.MinSequence, in.WaitMS = queries[0].MinSequence, queries[0].WaitMS
+		in.MinSequence, in.WaitMS, in.Model = queries[0].MinSequence, queries[0].WaitMS, queries[0].Model
 	}
 	for i := range in.Queries {
-		in.Queries[i].MinSequence, in.Queries[i].WaitMS = 0, 0
+		in.Queries[i].MinSequence, in.Queries[i].WaitMS, in.Queries[i].Model = 0, 0, ""
 	}
 	out := &batchAnswer{}
 	if err := c.post(ctx, "/v1/similar/batch", in, out, nil); err != nil {
@@ -69,10 +69,11 @@ func (c *Client) SimilarBatch(ctx context.Context, queries ...Query) ([]BatchIte
 	return out.Answers, nil
 }
 
-// Similarity scores up to 8,192 pairs; Pairs takes any number.
-func (c *Client) Similarity(ctx context.Context, pairs ...[2]Input) (*Similarity, error) {
+// Similarity scores pairs of ids, contents and embeddings; Pairs takes any
+// number of pairs of ids.
+func (c *Client) Similarity(ctx context.Context, q PairQuery) (*Similarity, error) {
 	out := &Similarity{}
-	return out, c.post(ctx, "/v1/similarity", map[string]any{"pairs": pairs}, out, nil)
+	return out, c.post(ctx, "/v1/similarity", q, out, nil)
 }
 
 // Embed returns the embeddings of up to 64 contents, in order.

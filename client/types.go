@@ -60,6 +60,15 @@ type Query struct {
 	PageToken   string   `json:"page_token,omitempty"` // NextPageToken of the page before
 	MinSequence uint64   `json:"min_sequence,omitempty"`
 	WaitMS      int64    `json:"wait_ms,omitempty"`
+	Model       string   `json:"model,omitempty"` // whose embeddings the caller's are; a gateway of another refuses with 409
+}
+
+// PairQuery asks how alike the two of each pair are.
+type PairQuery struct {
+	Pairs       [][2]Input `json:"pairs"` // up to 8,192
+	MinSequence uint64     `json:"min_sequence,omitempty"`
+	WaitMS      int64      `json:"wait_ms,omitempty"`
+	Model       string     `json:"model,omitempty"` // as in Query
 }
 
 // Envelope is in every answer.
@@ -105,6 +114,7 @@ type batch struct {
 	Queries     []Query `json:"queries"`
 	MinSequence uint64  `json:"min_sequence,omitempty"`
 	WaitMS      int64   `json:"wait_ms,omitempty"`
+	Model       string  `json:"model,omitempty"`
 }
 
 type batchAnswer struct {

@@ -54,8 +54,10 @@ func (g *server) similarBatch(c *gin.Context) error {
 	out := batchAnswer{Answers: make([]batchItem, len(req.Queries)), envelope: env}
 	var group errgroup.Group
 	group.SetLimit(batchParallel)
-	ctx, id := c.Request.Context(), requestID(c)
+	whole, id, spent := c.Request.Context(), requestID(c), make([]*query.Timings, len(req.Queries))
 	for i, one := range req.Queries {
+		ctx, times := query.Timed(whole)
+		spent[i] = times
 		group.Go(func() error {
 			defer g.recoverItem(&out.Answers[i], id)
 			page, err := g.ask(ctx, one, env, req.MinSequence)
@@ -70,6 +72,9 @@ func (g *server) similarBatch(c *gin.Context) error {
 		})
 	}
 	_ = group.Wait() // items carry their own errors
+	for _, beside := range spent {
+		query.TimingsOf(whole).Slowest(beside)
+	}
 	missing := map[string]bool{}
 	for _, item := range out.Answers {
 		if item.Answer == nil {

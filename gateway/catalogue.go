@@ -3,7 +3,9 @@ package gateway
 import (
 	"context"
 	"fmt"
+	"time"
 
+	"videosim/gateway/query"
 	"videosim/shared/bus"
 	"videosim/shared/errs"
 	"videosim/shared/event"
@@ -22,9 +24,9 @@ type catalogue struct {
 func (k *catalogue) video(ctx context.Context, id string, seen uint64) (*videoAnswer, error) {
 	// The index before the stream: an event that arrives in between then shows
 	// as queued, never as indexed too early.
-	stored, err := k.index.Fetch(ctx, []string{id})
+	stored, err := k.fetch(ctx, id)
 	if err != nil {
-		return nil, fmt.Errorf("fetch video %q from the index: %w", id, err)
+		return nil, err
 	}
 	out := &videoAnswer{ID: id}
 	if len(stored) > 0 {
@@ -46,6 +48,16 @@ func (k *catalogue) video(ctx context.Context, id string, seen uint64) (*videoAn
 	}
 	out.Sequence = sequence
 	return out, k.settle(ctx, out, v, seen)
+}
+
+// fetch returns what the index holds of ids.
+func (k *catalogue) fetch(ctx context.Context, ids ...string) ([]vecdb.Record, error) {
+	defer query.TimingsOf(ctx).Since(query.Fetch, time.Now())
+	records, err := k.index.Fetch(ctx, ids)
+	if err != nil {
+		return nil, fmt.Errorf("fetch %q from the index: %w", ids, err)
+	}
+	return records, nil
 }
 
 // settle finds the state of the event with out.Sequence. v is nil where the

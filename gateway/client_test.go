@@ -46,7 +46,8 @@ func TestGoClient(t *testing.T) {
 	if err != nil || len(items) != 2 || items[0].Page == nil || len(items[0].Page.Results) != 3 || items[0].Page.Model != testModel || items[1].Problem == nil || items[1].Problem.Status != 404 {
 		t.Fatalf("batch: %+v %v", items, err)
 	}
-	answer, err := c.Similarity(ctx, [2]client.Input{client.ID("v1"), client.ID("v2")}, [2]client.Input{client.ID("v1"), client.ID("nobody")})
+	pairs := client.PairQuery{Pairs: [][2]client.Input{{client.ID("v1"), client.ID("v2")}, {client.ID("v1"), client.ID("nobody")}}, MinSequence: last, Model: testModel}
+	answer, err := c.Similarity(ctx, pairs)
 	if err != nil || len(answer.Results) != 2 || answer.Results[0].Cosine == nil || answer.Results[1].Cosine != nil || answer.Model != testModel || answer.MissingIDs[0] != "nobody" {
 		t.Fatalf("similarity: %+v %v", answer, err)
 	}
@@ -91,6 +92,20 @@ func TestGoClient(t *testing.T) {
 		t.Errorf("await: %+v %v", s, err)
 	}
 	var problem *client.Problem
+	// Embeddings of another model are refused, in whatever call they are sent.
+	q.Model, pairs.Model = "ba9876543210", "ba9876543210"
+	_, one := c.Similar(ctx, q)
+	_, batch := c.SimilarBatch(ctx, q, client.Query{Positive: q.Positive})
+	_, two := c.Similarity(ctx, pairs)
+	for call, err := range map[string]error{"similar": one, "batch": batch, "similarity": two} {
+		if !errors.As(err, &problem) || problem.Status != 409 || problem.Field != "model" {
+			t.Errorf("%s of another model: %v", call, err)
+		}
+	}
+	q.Model, q.Positive = testModel, []client.Input{client.ID("v3")}
+	if items, err := c.SimilarBatch(ctx, q, q); err != nil || items[0].Page == nil || items[1].Page == nil {
+		t.Errorf("batch of this model: %+v %v", items, err)
+	}
 	if _, err := c.Similar(ctx, client.Query{Positive: []client.Input{client.ID("nobody")}}); !errors.As(err, &problem) || problem.Status != 404 || problem.MissingIDs[0] != "nobody" {
 		t.Errorf("nobody: %v", err)
 	}

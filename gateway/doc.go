@@ -14,6 +14,7 @@
 //	fresh.go       the wait for min_sequence; indexed_sequence
 //	similar.go     the request becomes a query.Similar, the page an answer
 //	query/         what the question means, without HTTP (see its own doc)
+//	timing.go      Server-Timing of every answer in JSON; the parts are timed where they happen
 //	problem.go     an error becomes an RFC 9457 problem, once, here
 //
 // Other calls differ in their handler alone: batch.go, similarity.go with

@@ -3,7 +3,6 @@ package gateway
 import (
 	"fmt"
 	"net/http"
-	"time"
 
 	"github.com/gin-gonic/gin"
 	"github.com/go-json-experiment/json/jsontext"
@@ -49,12 +48,5 @@ func (g *server) embeddings(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	c.Header("Server-Timing", serverTiming(res.Timings))
 	return answer(c, http.StatusOK, embeddingsAnswer{Embeddings: res.Vectors, envelope: env, Inputs: toReports(res.Reports)})
-}
-
-// serverTiming is the value of the header of that name, in milliseconds.
-func serverTiming(t query.Timings) string {
-	ms := func(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
-	return fmt.Sprintf("prepare;dur=%.3f, queue;dur=%.3f, forward;dur=%.3f", ms(t.Prepare), ms(t.Queue), ms(t.Forward))
 }

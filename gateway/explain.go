@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"context"
-	"fmt"
 	"net/http"
 
 	"github.com/gin-gonic/gin"
@@ -104,9 +103,9 @@ func toExplain(a, b *event.Embedding, s query.Split, env envelope) explainAnswer
 
 // addIndexed says which versions the index holds.
 func (g *server) addIndexed(ctx context.Context, out *explainAnswer) error {
-	records, err := g.catalogue.index.Fetch(ctx, []string{out.A.ID, out.B.ID})
+	records, err := g.catalogue.fetch(ctx, out.A.ID, out.B.ID)
 	if err != nil {
-		return fmt.Errorf("fetch %q and %q from the index: %w", out.A.ID, out.B.ID, err)
+		return err
 	}
 	for _, r := range records {
 		for _, side := range []*explained{&out.A, &out.B} {

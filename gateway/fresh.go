@@ -9,6 +9,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 
+	"videosim/gateway/query"
 	"videosim/shared/errs"
 )
 
@@ -45,7 +46,9 @@ func (g *server) begin(c *gin.Context, f freshness) (envelope, error) {
 }
 
 func (g *server) await(ctx context.Context, f freshness) error {
-	start, wait := time.Now(), time.Duration(min(f.WaitMS, g.cfg.Timeout.Milliseconds()))*time.Millisecond
+	start := time.Now()
+	defer query.TimingsOf(ctx).Since(query.Wait, start)
+	wait := time.Duration(min(f.WaitMS, g.cfg.Timeout.Milliseconds())) * time.Millisecond
 	if wait > 0 {
 		ctx, cancel := context.WithTimeout(ctx, wait)
 		defer cancel()

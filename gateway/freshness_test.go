@@ -18,6 +18,7 @@ import (
 //	ask ID min=SEQUENCE wait=MS     which videos are like this one; 504 comes after the wait
 //	asking …, still, answer         the same, waiting beside the commands between
 //	another gateway                 asks a newly started one from here on
+//	restart gateway                 the same, once the one before has ended
 func TestFreshness(t *testing.T) {
 	files, err := filepath.Glob("testdata/freshness/*.txt")
 	if err != nil || len(files) < 5 {
@@ -78,7 +79,10 @@ func (s *story) play(words []string) string {
 		return s.still()
 	case "answer":
 		return <-s.waiting
-	case "another":
+	case "another", "restart":
+		if words[0] == "restart" {
+			s.stop()
+		}
 		s.url = "http://" + s.run()
 		return "ok"
 	}

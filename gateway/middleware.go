@@ -15,6 +15,7 @@ import (
 	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
 
+	"videosim/gateway/query"
 	"videosim/shared/errs"
 )
 
@@ -23,6 +24,7 @@ const (
 	keyRequestID = "videosim.request"
 	keyCaller    = "videosim.caller"
 	keyProblem   = "videosim.problem"
+	keyStart     = "videosim.start" // time.Time
 )
 
 func requestID(c *gin.Context) string { return c.GetString(keyRequestID) }
@@ -50,9 +52,11 @@ func decentID(id string) bool {
 	return true
 }
 
-// observe logs and counts every call once it is over, and opens its trace.
+// observe logs and counts every call once it is over, opens its trace, and
+// starts its clocks.
 func (g *server) observe(c *gin.Context) {
 	start := time.Now()
+	c.Set(keyStart, start)
 	route := c.FullPath()
 	if route == "" {
 		route = "none"
@@ -60,6 +64,7 @@ func (g *server) observe(c *gin.Context) {
 	ctx := propagation.TraceContext{}.Extract(c.Request.Context(), propagation.HeaderCarrier(c.Request.Header))
 	ctx, span := g.tracer.Start(ctx, c.Request.Method+" "+route, trace.WithSpanKind(trace.SpanKindServer))
 	defer span.End()
+	ctx, _ = query.Timed(ctx)
 	c.Request = c.Request.WithContext(ctx)
 	g.metrics.inFlight.Inc()
 	defer func() {

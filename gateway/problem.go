@@ -122,6 +122,7 @@ func (g *server) fail(c *gin.Context, err error) {
 		body = []byte(`{}`) // strings, numbers and lenient text cannot fail
 	}
 	c.Abort()
+	serverTiming(c)
 	c.Header("Content-Type", "application/problem+json") // gin keeps what a handler had set
 	c.Data(p.Status, "application/problem+json", body)
 }

@@ -123,12 +123,13 @@ func (g *server) similarQuery(req similarRequest) (query.Similar, error) {
 	return q, err
 }
 
-// answer writes v as JSON.
+// answer writes v as JSON, with the times of the call.
 func answer(c *gin.Context, status int, v any) error {
 	body, err := json.Marshal(v, lenientText)
 	if err != nil {
 		return errs.New(errs.Internal, "encode the answer: %w", err)
 	}
+	serverTiming(c)
 	c.Data(status, "application/json", body)
 	return nil
 }

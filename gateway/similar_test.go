@@ -148,6 +148,7 @@ func TestSimilarRefusals(t *testing.T) {
 		{"two forms", `{"positive":[{"id":"v1","embedding":[1]}]}`, "positive[0]"},
 		{"no form", `{"positive":[{}]}`, "positive[0]"},
 		{"long id", `{"positive":["` + strings.Repeat("x", 65) + `"]}`, "positive[0]"},
+		{"zero byte in an id", `{"positive":["v1"],"exclude":["v2","a\u0000b"]}`, "exclude[1]"},
 		{"content's field", `{"positive":[{"video":{"titel":"x"}}]}`, "positive[0].video.titel"},
 		{"content's type", `{"positive":[{"video":{"title":5}}]}`, "positive[0].video.title"},
 		{"content's frames", `{"positive":[{"video":{"title":"x","frames":{"dim":5,"count":1,"data":"AAAA"}}}]}`, "positive[0].video.frames.dim"},

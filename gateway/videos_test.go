@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
@@ -26,6 +27,7 @@ import (
 type path struct {
 	*rig
 	embedding, indexing chan struct{} // a token lets one message pass
+	stop                func()        // ends the gateway that run started last
 }
 
 const free = 1 << 16 // tokens for a test that stops nothing
@@ -61,16 +63,18 @@ func (p *path) run() string {
 	address, ended := make(chan net.Addr, 1), make(chan error, 1)
 	env := Env{Env: service.NewTestEnv(t), Bus: p.bus, Index: p.index, Listening: func(a net.Addr) { address <- a }}
 	go func() { ended <- Run(ctx, cfg, env) }()
-	t.Cleanup(func() {
+	p.stop = sync.OnceFunc(func() {
 		cancel()
 		if err := <-ended; err != nil {
 			t.Errorf("Run: %v", err)
 		}
 	})
+	t.Cleanup(p.stop)
 	select {
 	case a := <-address:
 		return a.String()
 	case err := <-ended:
+		ended <- nil // for stop
 		t.Fatalf("Run: %v", err)
 	}
 	return ""

@@ -45,19 +45,6 @@ type Resolved struct {
 	Vectors [][]float32 // one an input, in order; nil where the id is missing
 	Missing []string    // missing ids in the order of the inputs, each once
 	Reports []Report    // one a content
-	Timings Timings     // where the embedder's time went; zero without contents
-}
-
-// Timings are the slowest content's in each part: contents of one call are
-// embedded side by side, most of them in the same batch.
-type Timings struct{ Prepare, Queue, Forward time.Duration }
-
-// add takes in what an embedder says of one content.
-func (t *Timings) add(one *event.Timings) {
-	seconds := func(s float32) time.Duration { return time.Duration(float64(s) * float64(time.Second)) }
-	t.Prepare = max(t.Prepare, seconds(one.GetPrepareSeconds()))
-	t.Queue = max(t.Queue, seconds(one.GetQueueSeconds()))
-	t.Forward = max(t.Forward, seconds(one.GetForwardSeconds()))
 }
 
 // Resolve turns inputs into vectors: ids are fetched with one call, contents
@@ -112,7 +99,9 @@ func (e *Engine) fetch(ctx context.Context, ids []string) (map[string]vecdb.Reco
 			distinct = append(distinct, id)
 		}
 	}
+	start := time.Now()
 	records, err := e.Index.Fetch(ctx, distinct)
+	TimingsOf(ctx).Since(Fetch, start)
 	if err != nil {
 		return nil, nil, fmt.Errorf("fetch %d videos from the index: %w", len(distinct), err)
 	}
@@ -156,10 +145,13 @@ func (e *Engine) embedSome(ctx context.Context, inputs []Input, places []int, re
 	for _, i := range places {
 		req.Videos = append(req.Videos, inputs[i].Video)
 	}
+	start := time.Now()
 	reply, err := e.Lane.RequestEmbed(ctx, e.Model.Fingerprint, req)
+	TimingsOf(ctx).Since(Embed, start)
 	if err != nil {
 		return fmt.Errorf("embed %d contents: %w", len(places), err)
 	}
+	TimingsOf(ctx).embedders(reply.Results)
 	for j, i := range places {
 		r := reply.Results[j]
 		if r.Error != "" {
@@ -169,7 +161,6 @@ func (e *Engine) embedSome(ctx context.Context, inputs []Input, places []int, re
 			return errs.New(errs.Corrupt, "the embedder answered a wrong vector: %s", err)
 		}
 		res.Vectors[i] = r.Embedding
-		res.Timings.add(r.Timings)
 		res.Reports = append(res.Reports, Report{Path: inputs[i].Path, ID: inputs[i].Video.Id, Input: r.Input})
 	}
 	return nil

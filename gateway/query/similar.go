@@ -196,12 +196,22 @@ func (e *Engine) search(ctx context.Context, q Similar, direction []float32, k i
 func (e *Engine) searchWith(ctx context.Context, q Similar, vq vecdb.Query) ([]vecdb.Hit, error) {
 	vq.Filter = q.Filter
 	vq.Filter.ExcludeIDs = q.excluded()
-	hits, err := e.Index.Search(ctx, vq)
+	hits, err := e.searchIndex(ctx, vq)
 	if err != nil {
-		return nil, fmt.Errorf("search the index: %w", err)
+		return nil, err
 	}
 	e.show(q, vq, hits)
 	return e.atLeast(q.MinScore, hits), nil
+}
+
+func (e *Engine) searchIndex(ctx context.Context, vq vecdb.Query) ([]vecdb.Hit, error) {
+	start := time.Now()
+	hits, err := e.Index.Search(ctx, vq)
+	TimingsOf(ctx).Since(Search, start)
+	if err != nil {
+		return nil, fmt.Errorf("search the index: %w", err)
+	}
+	return hits, nil
 }
 
 // show offers an answer to Watch.

@@ -2,7 +2,6 @@ package query
 
 import (
 	"context"
-	"fmt"
 	"slices"
 
 	lru "github.com/hashicorp/golang-lru/v2"
@@ -73,9 +72,9 @@ func (e *Engine) searchKnown(ctx context.Context, q Similar, l *list) (hits []ve
 	}
 	// One place more for the video itself, and one to know whether more follow.
 	vq := vecdb.Query{Vector: direction, K: q.K + 2, Filter: q.Filter}
-	hits, err = e.Index.Search(ctx, vq)
+	hits, err = e.searchIndex(ctx, vq)
 	if err != nil {
-		return nil, false, fmt.Errorf("search the index: %w", err)
+		return nil, false, err
 	}
 	own := slices.IndexFunc(hits, func(h vecdb.Hit) bool { return h.Record.ID == r.ID })
 	if own < 0 || hits[own].Record.Sequence != r.Sequence {

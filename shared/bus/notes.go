@@ -11,8 +11,8 @@ import (
 	"videosim/shared/errs"
 )
 
-// notesBucket keeps what operators' commands must remember from one call to
-// the next: which model was promoted before, how far a rebuild has come.
+// notesBucket keeps what a process must know of the one before: which model was
+// promoted, how far a rebuild has come, or the index (mark.go).
 const notesBucket = "videosim-notes"
 
 func (b *Bus) notes(ctx context.Context) (jetstream.KeyValue, error) {

@@ -43,7 +43,7 @@ const (
 //	H  then the indexer's floor               once H ≥ E, all of it is indexed
 //
 // and trail corrects both floors for messages that were replaced while they
-// waited. An index in memory is followed through the Bus that its indexer
+// waited. A mark (mark.go) carries the sequence over a restart. An index in memory is followed through the Bus that its indexer
 // uses: a consumer left by an earlier process says nothing about it.
 type Progress struct {
 	b           *Bus
@@ -55,6 +55,9 @@ type Progress struct {
 	sequence    uint64
 	grown       chan struct{} // closed when sequence grows
 	checkpoints []checkpoint  // rising in both; waiting for the indexer
+
+	left       mark // the last one
+	leaveAfter time.Time
 }
 
 // checkpoint: every event up to sequence is embedded at or before stored.
@@ -107,6 +110,8 @@ func (p *Progress) Run(ctx context.Context) error {
 		}
 		defer func() { _ = sub.Unsubscribe() }() // fails only on a closed connection
 	}
+	p.recall(ctx)
+	defer p.leave(ctx, true)
 	for ctx.Err() == nil {
 		behind, err := p.round(ctx)
 		if err != nil && ctx.Err() == nil && errs.KindOf(err) != errs.NotFound {
@@ -119,6 +124,7 @@ func (p *Progress) Run(ctx context.Context) error {
 		case behind:
 			pause = progressEvery
 		}
+		p.leave(ctx, false)
 		p.rest(ctx, pause, behind)
 	}
 	return nil
@@ -183,9 +189,22 @@ func (p *Progress) reached(indexed uint64) {
 	}
 	if passed > 0 {
 		p.checkpoints = append(p.checkpoints[:0], p.checkpoints[passed:]...)
-		close(p.grown)
-		p.grown = make(chan struct{})
+		p.tell()
 	}
+}
+
+// grow is for the start, from a mark.
+func (p *Progress) grow(sequence uint64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.sequence = sequence
+	p.tell()
+}
+
+// tell wakes those that wait. The caller holds mu.
+func (p *Progress) tell() {
+	close(p.grown)
+	p.grown = make(chan struct{})
 }
 
 // follower reads where one consumer stands, and corrects it by its trail.
@@ -194,9 +213,12 @@ type follower struct {
 	stream, durable string
 	trail           *trail
 
-	started  bool
-	stuckAt  uint64 // notes had come up to here
-	stuckFor time.Time
+	started    bool
+	place      place  // of the last round
+	connection uint64 // the number of the connection then
+	anew       bool   // the consumer or the stream is not what it was at the start
+	stuckAt    uint64 // notes had come up to here
+	stuckFor   time.Time
 }
 
 func newFollower(b *Bus, stream, durable, filter string) *follower {
@@ -236,6 +258,9 @@ func (f *follower) follow(ctx context.Context) (uint64, error) {
 	}
 	state, err := f.b.StreamState(ctx, f.stream)
 	if err != nil {
+		return 0, err
+	}
+	if err := f.stands(ctx, info, state); err != nil {
 		return 0, err
 	}
 	floor, current := f.trail.advance(settled, state.Last)

@@ -20,7 +20,7 @@ import (
 //
 // Notes are lost when the connection breaks. A gap in their sequences holds
 // everything from the known floor on until the whole gap is handled, and a
-// start is a gap of everything. trail is pure: no clock, no network.
+// start is a gap of everything beyond the mark. trail is pure: no clock, no network.
 type trail struct {
 	filter string // prefix of the subjects that the consumer gets
 
@@ -116,6 +116,17 @@ func (t *trail) compact() {
 		t.widen(gap{first, sequence, sequence})
 	}
 	clear(t.holds)
+}
+
+// knows takes from elsewhere that every message up to floor has taken effect.
+func (t *trail) knows(floor uint64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.floor = max(t.floor, floor)
+	t.gap.first = max(t.gap.first, floor+1)
+	for replacement, first := range t.holds {
+		t.holds[replacement] = max(first, floor+1)
+	}
 }
 
 // snapshot returns what was stored at least, before the caller asks where the

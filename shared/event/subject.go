@@ -103,7 +103,8 @@ func IDFromSubject(subject string) (string, error) {
 	return id, nil
 }
 
-// ValidateID checks that id is 1 to 64 bytes of UTF-8.
+// ValidateID checks that id is 1 to 64 bytes of UTF-8 without a zero byte, which
+// no index takes.
 func ValidateID(id string) error {
 	switch {
 	case id == "":
@@ -112,6 +113,8 @@ func ValidateID(id string) error {
 		return errs.Field("id", "expected 1 to %d bytes, found %d", MaxIDBytes, len(id))
 	case !utf8.ValidString(id):
 		return errs.Field("id", "expected UTF-8, found %q", id)
+	case strings.Contains(id, "\x00"):
+		return errs.Field("id", "expected no zero byte, found %q", id)
 	}
 	return nil
 }

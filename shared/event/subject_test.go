@@ -19,7 +19,7 @@ func TestSubjects(t *testing.T) {
 		"a\u3000b":              "videos.~YeOAgGI",
 		"*":                     "videos.~Kg",
 		">":                     "videos.~Pg",
-		"a\x00b":                "videos.~YQBi",
+		"a\x01b":                "videos.~YQFi",
 		"\u0085":                "videos.~woU",
 		strings.Repeat("x", 64): "videos." + strings.Repeat("x", 64),
 	} {
@@ -39,6 +39,7 @@ func TestSubjectsThatAreNone(t *testing.T) {
 		"", "videos", "videos.", "other.a", "videos.~", "videos.~!", "videos.a.b", "embeddings.fp", "embeddings.a",
 		"videos.~YWJj", // "abc" needs no encoding: it would be a second subject of one video
 		"videos.~/w",   // not UTF-8
+		"videos.~YQBi", // "a\x00b"
 		"videos." + strings.Repeat("x", 65),
 	} {
 		if id, err := IDFromSubject(subject); errs.KindOf(err) != errs.Invalid {

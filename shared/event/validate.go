@@ -123,11 +123,13 @@ func validateFrames(f *Frames, frameDim int) error {
 	if err != nil {
 		return err
 	}
-	if f.GetCount() == 0 && len(f.GetData()) == 0 && f.GetRef() == "" {
-		return nil // a video without frames
-	}
 	dim, count := int(f.GetDim()), int(f.GetCount())
+	none := count == 0 && len(f.GetData()) == 0 && f.GetRef() == ""
 	switch {
+	case none && (dim < 0 || dim > MaxFrameDim):
+		return errs.Field("frames.dim", "expected 0 to %d without frames, found %d", MaxFrameDim, dim)
+	case none:
+		return nil // a video without frames
 	case dim < 1 || dim > MaxFrameDim:
 		return errs.Field("frames.dim", "expected 1 to %d, found %d", MaxFrameDim, dim)
 	case frameDim > 0 && dim != frameDim:

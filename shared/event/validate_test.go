@@ -35,6 +35,7 @@ func TestValidAndNot(t *testing.T) {
 		{"an id alone", func(e *VideoEvent) { *e = VideoEvent{Id: "7"} }, ""},
 		{"a delete", func(e *VideoEvent) { *e = VideoEvent{Id: "7", Op: VideoEvent_DELETE} }, ""},
 		{"no frames in frames", func(e *VideoEvent) { e.Frames = &Frames{} }, ""},
+		{"no frames, but their size", func(e *VideoEvent) { e.Frames = &Frames{Dim: 2} }, ""},
 		{"F32", func(e *VideoEvent) { e.Frames.Encoding, e.Frames.Data = Frames_F32, make([]byte, 32) }, ""},
 		{"U8", func(e *VideoEvent) {
 			e.Frames = &Frames{Encoding: Frames_U8, Dim: 4, Count: 2, Data: make([]byte, 8), Scale: 1}
@@ -47,6 +48,7 @@ func TestValidAndNot(t *testing.T) {
 		{"no id", func(e *VideoEvent) { e.Id = "" }, "id"},
 		{"a long id", func(e *VideoEvent) { e.Id = strings.Repeat("x", 65) }, "id"},
 		{"an id that is not UTF-8", func(e *VideoEvent) { e.Id = "\xff" }, "id"},
+		{"an id with a zero byte", func(e *VideoEvent) { e.Id = "a\x00b" }, "id"},
 		{"an op", func(e *VideoEvent) { e.Op = 7 }, "op"},
 		{"a title", func(e *VideoEvent) { e.Title = strings.Repeat("x", MaxTitleBytes+1) }, "title"},
 		{"a title that is not UTF-8", func(e *VideoEvent) { e.Title = "\xff" }, "title"},
@@ -60,6 +62,8 @@ func TestValidAndNot(t *testing.T) {
 		{"a relative address", func(e *VideoEvent) { e.ThumbnailUrl = "/y.jpg" }, "thumbnail_url"},
 		{"a long address", func(e *VideoEvent) { e.ThumbnailUrl = "https://x/" + strings.Repeat("y", MaxURLBytes) }, "thumbnail_url"},
 		{"an encoding", func(e *VideoEvent) { e.Frames.Encoding = 9 }, "frames.encoding"},
+		{"no frames of less than no numbers", func(e *VideoEvent) { e.Frames = &Frames{Dim: -1} }, "frames.dim"},
+		{"no frames of too many numbers", func(e *VideoEvent) { e.Frames = &Frames{Dim: MaxFrameDim + 1} }, "frames.dim"},
 		{"no dim", func(e *VideoEvent) { e.Frames.Dim = 0 }, "frames.dim"},
 		{"another dim", func(e *VideoEvent) { e.Frames.Dim = 2; e.Frames.Count = 4 }, "frames.dim"},
 		{"a negative count", func(e *VideoEvent) { e.Frames.Count = -2 }, "frames.count"},

@@ -124,7 +124,7 @@ func (Frames_Encoding) EnumDescriptor() ([]byte, []int) {
 // Subject: videos.<id>. Accepted as binary protobuf or as its JSON mapping.
 type VideoEvent struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"` // 1 to 64 bytes of UTF-8
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"` // 1 to 64 bytes of UTF-8, none of them zero
 	Op            VideoEvent_Op          `protobuf:"varint,2,opt,name=op,proto3,enum=videosim.v1.VideoEvent_Op" json:"op,omitempty"`
 	Title         string                 `protobuf:"bytes,3,opt,name=title,proto3" json:"title,omitempty"`
 	AsrText       string                 `protobuf:"bytes,4,opt,name=asr_text,json=asrText,proto3" json:"asr_text,omitempty"`

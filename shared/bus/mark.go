@@ -1,0 +1,138 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"videosim/shared/errs"
+)
+
+const (
+	// markEvery is how often a mark is left while events come, and markRetry
+	// where that fails, so that it does not hold up the rounds.
+	markEvery = time.Second
+	markRetry = time.Minute
+	// markTimeout bounds the leaving and the recalling of a mark.
+	markTimeout = 2 * time.Second
+)
+
+// mark is what a Progress leaves for the next one of its model. Without it, one
+// that starts while events wait knows nothing until they are through: what they
+// replaced is forgotten. It counts where both places are still as they were.
+type mark struct {
+	Sequence   uint64 `json:"sequence"` // the indexed sequence
+	Videos     place  `json:"videos"`
+	Embeddings place  `json:"embeddings"`
+}
+
+// place is where a follower stood. A consumer that was made anew is there to
+// do again what was lost: an index found empty, one in the memory of a process
+// that ended, embeddings dropped on purpose. A stream that lost its end, to a
+// power failure or a restore, has another message in the last one's place, or
+// none; so has one where an edit replaced that message, and then nothing is known.
+type place struct {
+	Made time.Time `json:"made"` // the consumer
+	Last uint64    `json:"last"` // message of the stream; 0: none was ever stored
+	Time time.Time `json:"time"` // of that message
+}
+
+func markNote(fingerprint string) string { return "progress-" + fingerprint }
+
+// recall takes up the mark that the Progress before this one has left. Where
+// it cannot be read, progress begins as if there were none.
+func (p *Progress) recall(ctx context.Context) {
+	within, cancel := context.WithTimeout(ctx, markTimeout)
+	defer cancel()
+	var m mark
+	err := p.b.ReadNote(within, markNote(p.fingerprint), &m)
+	if err == nil {
+		err = p.resume(within, m)
+	}
+	if err != nil && errs.KindOf(err) != errs.NotFound && ctx.Err() == nil {
+		p.b.log.Warn("how far the index had come cannot be read: what waits now is counted first", "error", err)
+	}
+}
+
+// resume takes from a mark what still counts. An index in memory is empty now,
+// but what is embedded is embedded.
+func (p *Progress) resume(ctx context.Context, m mark) error {
+	embedded, err := p.videos.still(ctx, m.Videos)
+	if err != nil || !embedded {
+		return err
+	}
+	stored, err := p.embeddings.holds(ctx, m.Embeddings)
+	if err != nil || !stored {
+		return err
+	}
+	p.videos.trail.knows(m.Sequence)
+	indexed, err := p.embeddings.still(ctx, m.Embeddings)
+	if err == nil && indexed {
+		p.left = m
+		p.grow(m.Sequence)
+	}
+	return err
+}
+
+// leave leaves a mark where something has come since the last, in the end or
+// now and then.
+func (p *Progress) leave(ctx context.Context, end bool) {
+	m := mark{Sequence: p.Sequence(), Videos: p.videos.place, Embeddings: p.embeddings.place}
+	if m.Sequence == 0 || m == p.left || p.videos.anew || p.embeddings.anew || !end && time.Now().Before(p.leaveAfter) || !p.b.Conn.IsConnected() {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), markTimeout)
+	defer cancel()
+	if err := p.b.WriteNote(ctx, markNote(p.fingerprint), m); err != nil {
+		p.b.log.Warn("how far the index has come cannot be kept for the next start", "error", err)
+		p.leaveAfter = time.Now().Add(markRetry)
+		return
+	}
+	p.left, p.leaveAfter = m, time.Now().Add(markEvery)
+}
+
+// stands takes down where the follower stands now. Where it cannot have come
+// from where it stood, what was seen before may be lost, and no marks are left.
+func (f *follower) stands(ctx context.Context, consumer Info, stream StreamState) error {
+	connection := f.b.Conn.Stats().Reconnects
+	if !f.place.Made.IsZero() && !f.anew {
+		f.anew = stream.Last < f.place.Last || !f.place.Made.Equal(consumer.Created)
+		if connection != f.connection { // the server may have been down
+			held, err := f.holds(ctx, f.place)
+			if err != nil {
+				return err
+			}
+			f.anew = f.anew || !held
+		}
+	}
+	f.connection, f.place = connection, place{Made: consumer.Created, Last: stream.Last, Time: stream.LastTime}
+	return nil
+}
+
+// still reports whether the follower may go on from a place, and holds whether
+// the stream has not lost its end since.
+func (f *follower) still(ctx context.Context, was place) (bool, error) {
+	info, err := f.b.ConsumerInfo(ctx, f.stream, f.durable)
+	if err != nil || !info.Created.Equal(was.Made) || info.memoryOf != "" && info.memoryOf != f.b.id {
+		return false, err
+	}
+	f.connection, f.place = f.b.Conn.Stats().Reconnects, was
+	return f.holds(ctx, was)
+}
+
+func (f *follower) holds(ctx context.Context, was place) (bool, error) {
+	if was.Last == 0 {
+		return true, nil
+	}
+	s, err := f.b.stream(ctx, f.stream)
+	if err != nil {
+		return false, err
+	}
+	msg, err := s.GetMsg(ctx, was.Last)
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return false, nil
+	}
+	return err == nil && msg.Time.Equal(was.Time), kinded(err, "message %d of %s", was.Last, f.stream)
+}
