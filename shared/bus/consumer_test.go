@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"videosim/shared/bus"
@@ -238,12 +239,52 @@ func TestStandbyTakesOver(t *testing.T) {
 	}
 	none(t, second, 50*time.Millisecond)
 
-	active.Conn.Close() // dies without a word
+	die(t, active, standby)
 	start := time.Now()
 	publish(t, standby, "z", "goes to the standby")
 	m := one(t, second)
 	t.Logf("took over after %s", time.Since(start).Round(time.Millisecond))
 	must(t, m.Ack(within(t)))
+}
+
+// TestStandbyGetsWhatTheDeadHeld: what went to a worker that died, handed out
+// or lost on the way to it, comes to the standby after AckWait.
+func TestStandbyGetsWhatTheDeadHeld(t *testing.T) {
+	t.Parallel()
+	s := testkit.NATS(t)
+	active, standby := testkit.Connect(t, s), testkit.Connect(t, s)
+	cfg := quick("c")
+	cfg.Pinned, cfg.PinnedTTL = true, 2*time.Second
+	cfg.AckWait = time.Second
+	first := consume(t, active, cfg)
+	publish(t, active, "a", "pins the first, which holds it")
+	held := one(t, first)
+	second := consume(t, standby, cfg)
+	none(t, second, 50*time.Millisecond)
+	die(t, active, standby)
+	m := one(t, second)
+	if m.Sequence != held.Sequence || m.Delivered < 2 {
+		t.Errorf("delivery %d of %d, expected a later one of %d", m.Delivered, m.Sequence, held.Sequence)
+	}
+	must(t, m.Ack(within(t)))
+}
+
+// die cuts b's connection without a word, and returns once the server knows,
+// as other sees it: until then the server goes on sending to b, and what it
+// sends comes again only after AckWait.
+func die(t *testing.T, b, other *bus.Bus) {
+	t.Helper()
+	_, err := b.Conn.Subscribe("alive", func(m *nats.Msg) { _ = m.Respond(nil) })
+	must(t, err)
+	must(t, b.Conn.Flush())
+	b.Conn.Close()
+	eventually(t, func() error {
+		_, err := other.Conn.Request("alive", nil, 50*time.Millisecond)
+		if errors.Is(err, nats.ErrNoResponders) {
+			return nil
+		}
+		return fmt.Errorf("the server still knows the connection: %w", err)
+	})
 }
 
 func TestStoppedActiveHandsOver(t *testing.T) {

@@ -10,8 +10,14 @@ import (
 	"github.com/milvus-io/milvus-sdk-go/v2/entity"
 )
 
-// fetchChunk is how many ids one query asks for: 500 answers of about 1.3 KB.
-const fetchChunk = 500
+const (
+	// fetchChunk is how many ids one query asks for: 500 answers of about 1.3 KB.
+	fetchChunk = 500
+	// versions is how many of one id a search may meet without losing hits.
+	// A writer that calls Barrier before it replaces an id again leaves two at
+	// a time, one that repeats failed calls a few more.
+	versions = 16
+)
 
 // Search implements Index. Where several records tie at the K-th place, which
 // of them are found is Milvus's choice.
@@ -29,8 +35,23 @@ func (m *Milvus) Search(ctx context.Context, q Query) ([]Hit, error) {
 	return m.complete(ctx, &q, hits)
 }
 
+// search asks for more where an answer is short. Milvus takes the k best rows
+// of a segment and only then drops all but one of an id, so while rows are
+// being replaced, those that it shows in several versions crowd out ids that
+// nobody touched. An answer of K hits lost none by that.
 func (m *Milvus) search(ctx context.Context, q *Query, fields []string) ([]Hit, error) {
-	params, err := searchParams(*m.kind.Load(), q.K)
+	ctx, cancel := m.deadline(ctx)
+	defer cancel()
+	hits, err := m.nearest(ctx, q, q.K, fields)
+	if err == nil && len(hits) > 0 && len(hits) < q.K {
+		hits, err = m.nearest(ctx, q, min(versions*q.K, MaxK), fields)
+	}
+	return hits[:min(len(hits), q.K)], err
+}
+
+// nearest is one search for the best k rows; q.K is not looked at.
+func (m *Milvus) nearest(ctx context.Context, q *Query, k int, fields []string) ([]Hit, error) {
+	params, err := searchParams(*m.kind.Load(), k)
 	if err != nil {
 		return nil, err
 	}
@@ -38,10 +59,8 @@ func (m *Milvus) search(ctx context.Context, q *Query, fields []string) ([]Hit, 
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := m.deadline(ctx)
-	defer cancel()
 	results, err := c.Search(ctx, m.collection, nil, expression(&q.Filter), fields,
-		[]entity.Vector{entity.FloatVector(q.Vector)}, fieldEmbedding, entity.IP, q.K, params,
+		[]entity.Vector{entity.FloatVector(q.Vector)}, fieldEmbedding, entity.IP, k, params,
 		client.WithSearchQueryConsistencyLevel(entity.ClBounded))
 	if err != nil {
 		return nil, m.fail("search", err)
@@ -113,26 +132,17 @@ func hitsOf(r *client.SearchResult) ([]Hit, error) {
 	return onlyOnce(hits), nil
 }
 
-// Fetch implements Index. Ids that are not found are asked for once more:
-// while a record is being replaced, Milvus now and then shows neither its old
-// nor its new row.
+// Fetch implements Index. Ids that are not found are asked for again until
+// that finds no more: Milvus answers with as many rows as it is asked for ids,
+// so while records are being replaced, those that it shows in several versions
+// take the place of others, and now and then it shows none of their versions.
 func (m *Milvus) Fetch(ctx context.Context, ids []string) ([]Record, error) {
 	if err := checkIDs("id", ids); err != nil {
 		return nil, err
 	}
 	found := make(map[string]Record, len(ids))
 	for part := range slices.Chunk(ids, fetchChunk) {
-		if err := m.fetch(ctx, part, found); err != nil {
-			return nil, err
-		}
-		missing := slices.DeleteFunc(slices.Clone(part), func(id string) bool {
-			_, ok := found[id]
-			return ok
-		})
-		if len(missing) == 0 {
-			continue
-		}
-		if err := m.fetch(ctx, missing, found); err != nil {
+		if err := m.fetchAll(ctx, part, found); err != nil {
 			return nil, err
 		}
 	}
@@ -143,6 +153,24 @@ func (m *Milvus) Fetch(ctx context.Context, ids []string) ([]Record, error) {
 		}
 	}
 	return records, nil
+}
+
+func (m *Milvus) fetchAll(ctx context.Context, ids []string, found map[string]Record) error {
+	missing := slices.Clone(ids)
+	for first := true; len(missing) > 0; first = false {
+		before := len(missing)
+		if err := m.fetch(ctx, missing, found); err != nil {
+			return err
+		}
+		missing = slices.DeleteFunc(missing, func(id string) bool {
+			_, ok := found[id]
+			return ok
+		})
+		if len(missing) == before && !first {
+			break
+		}
+	}
+	return nil
 }
 
 func (m *Milvus) fetch(ctx context.Context, ids []string, found map[string]Record) error {

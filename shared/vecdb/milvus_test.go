@@ -207,6 +207,46 @@ func TestMilvusReopens(t *testing.T) {
 	}
 }
 
+// While rows are being replaced, Milvus holds several versions of them in one
+// segment. Inserts of existing ids make that last: the records behind them are
+// found all the same.
+func TestMilvusVersionsDoNotCrowdOut(t *testing.T) {
+	const replaced, untouched = 10, 10
+	m, ctx := openMilvus(t, 8), context.Background()
+	near, far := []float32{1, 0, 0, 0, 0, 0, 0, 0}, []float32{0, 1, 0, 0, 0, 0, 0, 0}
+	var records []Record
+	var ids []string
+	for i := range replaced + untouched {
+		r := record(i, near)
+		if i >= replaced {
+			r.Embedding = far
+		}
+		records, ids = append(records, r), append(ids, r.ID)
+	}
+	if err := m.Upsert(ctx, records); err != nil {
+		t.Fatal(err)
+	}
+	for range versions - 1 {
+		if _, err := connected(t, m).Insert(ctx, m.collection, "", columnsOf(records[:replaced], m.dim)...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := m.Barrier(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if found, err := m.Fetch(ctx, append(ids, "nobody")); err != nil || len(found) != len(ids) {
+		t.Errorf("%d records (%v), expected %d", len(found), err, len(ids))
+	}
+	for _, k := range []int{replaced, replaced + 1, len(ids), len(ids) + 1} {
+		for _, whole := range []bool{false, true} {
+			hits, err := m.Search(ctx, Query{Vector: near, K: k, WithEmbedding: whole})
+			if want := min(k, len(ids)); err != nil || len(hits) != want {
+				t.Errorf("k %d, with embeddings %t: %d hits (%v), expected %d", k, whole, len(hits), err, want)
+			}
+		}
+	}
+}
+
 // readAlias searches through the alias until it is stopped: every answer is
 // whole and of one collection, which its number of rows and their sign tell.
 func readAlias(t *testing.T, m *Milvus) (stop func()) {
