@@ -26,7 +26,7 @@ build: setup ## all five programs into bin/
 bench: setup ## speed of the index, the gateway and the models, each beside what it is compared with
 	$(GO) test -run '^$$' -bench . -skip 'AgainstPython|Precisions' ./shared/vecdb ./gateway ./shared/model ./shared/torch
 
-bench-embed: setup ## full-size embeddings a second, in turns with plain Python PyTorch, and the cosines of each precision; needs 10 GB of memory
+bench-embed: setup ## full-size embeddings a second, in turns with plain Python PyTorch, and the cosines of each precision; needs 10 GB of memory; BENCH_DEVICE=cuda: on a GPU
 	deploy/setup.sh python
 	$(GO) test -run '^$$' -bench 'AgainstPython|Precisions' -benchtime 1x -timeout 30m -v ./shared/model
 

@@ -8,7 +8,7 @@
 //	videonet.go  frames to a hidden state, with tags to pretrain on
 //	late.go      model one, late fusion: both of the above, projected and gated
 //	early.go     model two, early fusion: title and frames in one encoder
-//	ensemble.go  both models of a bundle, for inference
+//	ensemble.go  both models of a bundle, for inference: pack.go, packed.go
 //
 // Parameter names are those of the published checkpoints. The networks are
 // checked number by number against the reference implementation in the Golden

@@ -164,19 +164,19 @@ func packFrames(s *torch.Scope, b *video.Batch, to target) torch.Tensor {
 }
 
 func realRows[T uint16 | float32](b *video.Batch, all []T) []T {
-	full, stride := true, b.FrameLen*b.FrameDim
+	total, stride := 0, b.FrameLen*b.FrameDim
 	for _, n := range b.FrameCount {
-		full = full && n == b.FrameLen
+		total += n
 	}
-	if full {
+	if total == b.Len()*b.FrameLen {
 		return all
 	}
-	var rows []T
+	rows := make([]T, 0, max(1, total)*b.FrameDim)
 	for i, n := range b.FrameCount {
 		rows = append(rows, all[i*stride:i*stride+n*b.FrameDim]...)
 	}
-	if len(rows) == 0 {
-		rows = make([]T, b.FrameDim)
+	if total == 0 {
+		return rows[:b.FrameDim]
 	}
 	return rows
 }

@@ -11,6 +11,7 @@
 //	linear.go   Linear, LayerNorm, BatchNorm, and how each is initialised
 //	bert.go     the post-norm encoder of BERT, from tokens or from hidden states
 //	video.go    the pre-norm transformer over frames
+//	packed.go   batches without padding: how attention and means tell videos apart
 //	pool.go     the squeeze-excite gate, masked mean, attention masks
 //
 // Dropout and batch statistics are active only while Params.SetTraining(true).

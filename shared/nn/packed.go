@@ -58,7 +58,7 @@ func (p Packing) attend(s *torch.Scope, q, k, v torch.Tensor, heads int64, _ flo
 }
 
 // Spread is a Packing whose attention is one call over all videos, with padding, for
-// a GPU, which wants few large ones. Attention is a fiftieth of the arithmetic, and
+// a GPU, which wants few large ones. Attention is one percent of the arithmetic, and
 // the padding's part of it is all that is computed in vain.
 type Spread struct {
 	videos, longest int64

@@ -8,6 +8,7 @@
 //	engine.go           Engine: the one thread that all tensor work runs on
 //	create.go … inplace.go  the operations, by subject; adam.c the optimiser's
 //	linear.go           linear layers, packed and in 8-bit integers: packed.hpp, quantise.c
+//	stage.go            tensors on their way to a GPU while it computes: stream.hpp
 //	network.go          the other layers; attention.c attends without padding
 //	autograd.go         gradients, autocast, seeds, the state of the random numbers
 //	group.go            Group: several processes that train together; dist.cpp, nccl.hpp
@@ -23,7 +24,7 @@
 //		return nil
 //	})
 //
-// Promises: no operation returns an error, each panics with *Error, and Do
+// Promises: no operation returns an error, each panics with *Error, and Do or Try
 // returns it; a scope frees everything made in it; LiveTensors counts what is
 // alive; nothing blocks but Do, which honours its context while it waits, and the
 // calls on a Group, which have a timeout.
