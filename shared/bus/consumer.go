@@ -220,7 +220,13 @@ func (c *Consumer) open(ctx context.Context) error {
 		}
 		return err
 	}
-	if diff := consumerDifferences(want, cons.CachedInfo().Config); len(diff) > 0 {
+	// Asked for, because the answer to the first update after the server's start
+	// shows the settings from before (nats-server 2.15).
+	info, err := cons.Info(ctx)
+	if err != nil {
+		return kinded(err, "read back consumer %s", c.cfg.Durable)
+	}
+	if diff := consumerDifferences(want, info.Config); len(diff) > 0 {
 		return differ("consumer "+c.cfg.Durable+" on "+c.cfg.Stream, diff, nil)
 	}
 	opts := []jetstream.PullMessagesOpt{
