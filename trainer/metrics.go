@@ -27,7 +27,8 @@ const (
 // metricsLog keeps the figures of a run twice: as one JSON object a line in
 // metrics.jsonl, and as TensorBoard's event files in tensorboard/<stage>/.
 // Every stage is a run of its own to TensorBoard: they count their steps from
-// 1 each, and share one chart a figure.
+// 1 each, and share one chart a figure. And what a resumed run makes it forget
+// are all of a run's figures from a step on.
 type metricsLog struct {
 	file   *os.File
 	bytes  int64 // in file

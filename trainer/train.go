@@ -35,7 +35,8 @@ type Result struct {
 }
 
 // Every stage has random numbers of its own, made from the run's seed and one
-// of these.
+// of these: its outcome does not depend on what ran before it, and a run can
+// start again at a stage's beginning.
 const (
 	seedText = iota + 1
 	seedVideo

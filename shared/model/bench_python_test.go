@@ -84,20 +84,14 @@ func BenchmarkAgainstPython(b *testing.B) {
 	r.report()
 }
 
-// nativePrecisions are those that the device has instructions for.
+// nativePrecisions are those of precisions that the device has instructions for.
 func nativePrecisions(device string) []string {
-	list := []string{"fp32"}
+	bf16 := false
 	if e, err := torch.Start(torch.EngineConfig{Device: device, Precision: "auto"}); err == nil {
-		if e.DType() == torch.BFloat16 {
-			list = append(list, "bf16")
-		}
+		bf16 = e.DType() == torch.BFloat16
 		e.Close()
 	}
-	if e, err := torch.Start(torch.EngineConfig{Device: device, Precision: "int8"}); err == nil {
-		e.Close()
-		list = append(list, "int8")
-	}
-	return list
+	return slices.DeleteFunc(precisions(device), func(p string) bool { return p == "bf16" && !bf16 })
 }
 
 // comparison is a running benchmark.

@@ -186,7 +186,7 @@ func TestOpenGivesTheSameEmbeddings(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, precision := range precisions() {
+	for _, precision := range precisions("cpu") {
 		least, before := leastCosines[precision], torch.LiveTensors()
 		onServed(t, opened, precision, func(s *torch.Scope, m *Ensemble) {
 			h := embed(t, s, m, b)
@@ -218,7 +218,7 @@ func TestServedPlaceAndCompanyChangeNoBit(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, precision := range precisions() {
+	for _, precision := range precisions("cpu") {
 		onServed(t, opened, precision, func(s *torch.Scope, m *Ensemble) {
 			want := embed(t, s, m, collate(t, c, all...))
 			for _, part := range [][2]int{{20, 40}, {7, 21}, {25, 40}} {
@@ -234,10 +234,10 @@ func TestServedPlaceAndCompanyChangeNoBit(t *testing.T) {
 	}
 }
 
-// precisions are those that this machine's CPU serves in.
-func precisions() []string {
+// precisions are those that a device of this machine serves in.
+func precisions(device string) []string {
 	list := []string{"fp32", "bf16"}
-	if e, err := torch.Start(torch.EngineConfig{Precision: "int8"}); err == nil {
+	if e, err := torch.Start(torch.EngineConfig{Device: device, Precision: "int8"}); err == nil {
 		e.Close()
 		list = append(list, "int8")
 	}

@@ -1,6 +1,7 @@
 // Package chart draws the charts of a report as SVG to be put into a page,
 // with gonum's plot. Colours are the page's CSS variables (--ink, --grid,
-// --c0 to --c4), so a chart follows the page from light to dark.
+// --c0 to --c4), so a chart follows the page from light to dark. A library in
+// JavaScript would be 1 MB a page, or an address to load it from.
 package chart
 
 import (
