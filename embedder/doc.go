@@ -28,5 +28,6 @@
 //   - A video that cannot be embedded fails alone: it is checked alone before it
 //     shares a batch, and a batch that the model refuses is halved down to it.
 //   - When a single row fails, the canary decides: if the device fails that too,
-//     the video goes back to the stream and does not become a dead letter.
+//     the video goes back to the stream and does not become a dead letter. If that
+//     is an error of CUDA that stays, the process ends.
 package embedder

@@ -423,3 +423,16 @@ func TestErrorsOfTheDevice(t *testing.T) {
 		}
 	}
 }
+
+// A GPU that cannot be taken is an error of every call, not a crash.
+func TestThreadThatCannotBeBound(t *testing.T) {
+	e := &Engine{device: CUDA, gpu: 99, threads: 1, jobs: make(chan *job), quit: make(chan struct{}), stopped: make(chan struct{})}
+	go e.loop()
+	defer e.Close()
+	ran := false
+	err := e.Do(context.Background(), func(*Scope) error { ran = true; return nil })
+	var failure *Error
+	if !errors.As(err, &failure) || failure.Op != "select a GPU" || ran {
+		t.Errorf("%v, ran %t; want the failure to select GPU 99, and no run", err, ran)
+	}
+}
