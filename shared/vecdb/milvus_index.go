@@ -101,7 +101,7 @@ func (m *Milvus) Settle(ctx context.Context) error {
 	var state IndexState
 	for {
 		switch found, err := m.IndexState(ctx); {
-		case ctx.Err() != nil:
+		case err != nil && pause(ctx) != nil: // out of time, which the server may notice first
 		case err != nil:
 			return err
 		case found.Failure != "":
