@@ -4,10 +4,9 @@ import (
 	"context"
 	"errors"
 	"math"
-	"os"
-	"strconv"
-	"strings"
 	"testing"
+
+	"github.com/prometheus/procfs"
 )
 
 // TestMemoryIsLimited: what does not fit is refused, what fits is not, and what
@@ -78,13 +77,13 @@ func TestShapesDoNotPileUp(t *testing.T) {
 
 // resident is the memory of this process that lies in RAM, in MiB.
 func resident(t *testing.T) float64 {
-	data, err := os.ReadFile("/proc/self/statm")
+	self, err := procfs.Self()
 	if err != nil {
 		t.Fatal(err)
 	}
-	pages, err := strconv.ParseFloat(strings.Fields(string(data))[1], 64)
+	stat, err := self.Stat()
 	if err != nil {
 		t.Fatal(err)
 	}
-	return pages * float64(os.Getpagesize()) / (1 << 20)
+	return float64(stat.ResidentMemory()) / (1 << 20)
 }
