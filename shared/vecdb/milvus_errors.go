@@ -55,10 +55,10 @@ func kindOf(err error) errs.Kind {
 	return errs.Internal
 }
 
-// transient are texts of failures that a restarting or recovering Milvus
-// reports with a code that says nothing.
+// transient are texts of failures that a restarting or recovering Milvus, or one
+// whose alias moves, reports with a code that says nothing.
 var transient = []string{"not loaded", "not ready", "not healthy", "not available", "no available", "unavailable",
-	"timeout", "deadline", "connection", "node not match", "nodeid not match", "lack", "recover", "closed"}
+	"timeout", "deadline", "connection", "node not match", "nodeid not match", "lack", "recover", "closed", "can't find collection"}
 
 func (e *statusError) kind() errs.Kind {
 	switch {

@@ -77,6 +77,7 @@ func TestMilvusErrorKinds(t *testing.T) {
 		{reply(904, "node not match"), errs.Unavailable},
 		{reply(1100, "cannot parse expression"), errs.Internal},
 		{reply(65535, "fail to search: collection videos_x not loaded"), errs.Unavailable},
+		{reply(65535, "can't find collection name default:videos"), errs.Unavailable},
 		{reply(65535, "something new"), errs.Internal},
 		{errs.Field("x", "wrong"), errs.Invalid},
 	} {
@@ -247,8 +248,12 @@ func TestMilvusVersionsDoNotCrowdOut(t *testing.T) {
 	}
 }
 
+// aliasMoves is how often TestMilvusAlias moves the alias.
+const aliasMoves = 5
+
 // readAlias searches through the alias until it is stopped: every answer is
-// whole and of one collection, which its number of rows and their sign tell.
+// whole and of one collection, which its number of rows and their sign tell. While
+// the alias moves, 2.3.5 now and then forgets it for one search, and says so.
 func readAlias(t *testing.T, m *Milvus) (stop func()) {
 	t.Helper()
 	c := connected(t, m)
@@ -259,12 +264,16 @@ func readAlias(t *testing.T, m *Milvus) (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan int)
 	go func() {
-		seen := map[int]int{}
+		seen, refused := map[int]int{}, 0
 		for ctx.Err() == nil {
 			found, err := c.Search(ctx, Alias, nil, "", nil, []entity.Vector{entity.FloatVector{1, 1, 0, 0, 0, 0, 0, 0}},
 				fieldEmbedding, entity.IP, 10, params, client.WithSearchQueryConsistencyLevel(entity.ClBounded))
 			switch {
 			case ctx.Err() != nil:
+			case err != nil && strings.Contains(err.Error(), "can't find collection") && kindOf(err) == errs.Unavailable:
+				if refused++; refused > aliasMoves {
+					t.Errorf("%d searches through the alias refused, more than it moved: %v", refused, err)
+				}
 			case err != nil || len(found) != 1:
 				t.Errorf("a search through the alias: %v (%v)", found, err)
 			case found[0].ResultCount == 2 && found[0].Scores[1] == 1, found[0].ResultCount == 3 && found[0].Scores[2] == -1:
@@ -307,7 +316,7 @@ func TestMilvusAlias(t *testing.T) {
 	}
 	stop := readAlias(t, a)
 	defer stop()
-	for _, step := range []struct {
+	for _, step := range [aliasMoves]struct {
 		to   *Milvus
 		prev string
 	}{{b, name(a)}, {a, name(b)}, {b, name(a)}, {a, name(b)}, {a, name(a)}} {
