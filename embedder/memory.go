@@ -7,7 +7,9 @@ import (
 	"github.com/prometheus/procfs"
 
 	"videosim/shared/errs"
+	"videosim/shared/event"
 	"videosim/shared/torch"
+	"videosim/shared/video"
 )
 
 const (
@@ -16,8 +18,8 @@ const (
 	shareOfMemory = 0.9
 	// cachesBytes is what oneDNN and ideep fill with code after the start.
 	cachesBytes = 100 << 20
-	// inlineBytes is the most that an event with its frames takes in memory.
-	inlineBytes = 512 << 10
+	// textBytes is the most text of a video.
+	textBytes = event.MaxTitleBytes + event.MaxSpeechBytes
 )
 
 // limitMemory bounds what forward passes may take, once the model is loaded, and
@@ -25,7 +27,7 @@ const (
 // yet belongs to them, but for what slots and caches may still take. A batch that
 // needs more fails alone, with the error that has the batcher halve it; without
 // the bound the system would kill the process.
-func limitMemory(cfg Settings) (passes uint64, err error) {
+func limitMemory(cfg Settings, shape video.CollateConfig) (passes uint64, err error) {
 	limit := cfg.MemoryLimit
 	if limit == 0 {
 		whole, err := availableMemory()
@@ -34,23 +36,27 @@ func limitMemory(cfg Settings) (passes uint64, err error) {
 		}
 		limit = uint64(shareOfMemory * float64(whole))
 	}
+	torch.TrimMemory() // what a training before in this process has left is free
 	held, err := residentBytes()
 	if err != nil {
 		return 0, err
 	}
-	promised := held + cachesBytes + cfg.slotBytes()
+	promised := held + cachesBytes + cfg.slotBytes(shape)
 	if promised >= limit {
-		return 0, errs.Field("memory-limit", "expected more than %d MiB (%d for the loaded model, %d for bulk-slots, interactive-slots and caches), found %d MiB",
+		return 0, errs.Field("memory-limit", "expected more than %d MiB (%d for the loaded model, %d for bulk-slots, interactive-slots, ref-max-bytes and caches), found %d MiB",
 			promised>>20, held>>20, (promised-held)>>20, limit>>20)
 	}
 	torch.LimitMemory(torch.Memory() + limit - promised)
 	return limit - promised, nil
 }
 
-// slotBytes is the most that videos at work hold, twice for the collector, which
-// lets a heap double.
-func (s Settings) slotBytes() uint64 {
-	each := inlineBytes
+// slotBytes is what videos at work hold: texts, and as many frames as the model reads, in
+// 16 bits, thrice (message, event and row); twice for the collector, which lets a heap
+// double. An event may bring more frames, up to 0.5 MiB inline, and seldom does: the tenth
+// of the memory that is left alone is for such, too. What is fetched may be as large as
+// ref-max-bytes says.
+func (s Settings) slotBytes(shape video.CollateConfig) uint64 {
+	each := textBytes + 3*2*shape.Frames*shape.FrameDim
 	if len(s.Ref.Allow) > 0 {
 		each = max(each, s.Ref.MaxBytes)
 	}

@@ -2,7 +2,6 @@ package embedder
 
 import (
 	"context"
-	"math"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
@@ -11,6 +10,7 @@ import (
 
 	"videosim/shared/errs"
 	"videosim/shared/event"
+	"videosim/shared/model"
 	"videosim/shared/service"
 	"videosim/shared/testkit"
 	"videosim/shared/testkit/tinybundle"
@@ -20,7 +20,7 @@ import (
 // TestMemoryLimit gives the service so little memory that its largest batches do
 // not fit: they are halved, and every video is embedded.
 func TestMemoryLimit(t *testing.T) {
-	defer torch.LimitMemory(math.MaxInt64)
+	defer torch.LimitMemory(torch.NoLimit)
 	dir := filepath.Join(t.TempDir(), "bundle")
 	fingerprint := tinybundle.Write(t, dir)
 	cfg := defaultConfig(t, dir)
@@ -29,12 +29,16 @@ func TestMemoryLimit(t *testing.T) {
 	if err := Run(t.Context(), cfg, env); errs.FieldOf(err) != "memory-limit" || errs.KindOf(err) != errs.Invalid {
 		t.Fatalf("a limit of 1 MiB: %v, want Invalid at memory-limit", err)
 	}
+	tiny, err := model.Preset("tiny")
+	if err != nil {
+		t.Fatal(err)
+	}
 	held, err := residentBytes()
 	if err != nil {
 		t.Fatal(err)
 	}
 	const passes = 2 << 20
-	cfg.MemoryLimit = held + cachesBytes + cfg.slotBytes() + 64<<20 // room to load the model again
+	cfg.MemoryLimit = held + cachesBytes + cfg.slotBytes(tiny.Collate(true)) + 64<<20 // room to load the model again
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- Run(ctx, cfg, env) }()
@@ -68,5 +72,10 @@ func TestMemoryLimit(t *testing.T) {
 	cancel()
 	if err := <-done; err != nil {
 		t.Errorf("Run: %v", err)
+	}
+	scope := torch.NewScope()
+	defer scope.Close()
+	if failure := torch.Try(func() { torch.Zeros(scope, torch.Float32, torch.CPU, 64<<20) }); failure != nil {
+		t.Errorf("256 MiB for others after the service's end: %v", failure)
 	}
 }

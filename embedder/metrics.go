@@ -58,6 +58,6 @@ func watch(r prometheus.Registerer, q *queue) {
 	}
 	promauto.With(r).NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "videosim_embedder_tensor_bytes",
-		Help: "Memory on the CPU that tensors hold, packed weights and what libraries keep left out; memory-limit bounds it.",
+		Help: "Memory on the CPU that tensors hold, what libraries keep left out; memory-limit bounds it.",
 	}, func() float64 { return float64(torch.Memory()) })
 }

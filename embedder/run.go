@@ -60,10 +60,11 @@ func Run(ctx context.Context, cfg Config, env Env) error {
 	}
 	defer model.close()
 	if model.Device() == torch.CPU {
-		passes, err := limitMemory(cfg.Settings)
+		passes, err := limitMemory(cfg.Settings, collator.Config())
 		if err != nil {
 			return err
 		}
+		defer torch.LimitMemory(torch.NoLimit) // what the process does next knows its own needs
 		env.Log.Info("memory limited", "forward_passes_mib", passes>>20)
 	}
 	env.Log.Info("model loaded", "fingerprint", b.Manifest.Fingerprint, "device", model.engine.Device().String(), "precision", model.engine.DType().String())

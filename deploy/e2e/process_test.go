@@ -2,7 +2,9 @@ package e2e
 
 import (
 	"bytes"
+	"fmt"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -107,4 +109,20 @@ func eventually(t *testing.T, wait time.Duration, what string, check func() erro
 		}
 		time.Sleep(50 * time.Millisecond)
 	}
+}
+
+// awaitReady waits for a service by its admin port.
+func awaitReady(t *testing.T, wait time.Duration, admin string) {
+	t.Helper()
+	eventually(t, wait, "ready at "+admin, func() error {
+		r, err := http.Get("http://" + admin + "/readyz")
+		if err != nil {
+			return err
+		}
+		defer r.Body.Close()
+		if r.StatusCode != http.StatusOK {
+			return fmt.Errorf("status %d", r.StatusCode)
+		}
+		return nil
+	})
 }

@@ -4,7 +4,6 @@ package e2e
 
 import (
 	"context"
-	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -89,17 +88,7 @@ func startSoak(t *testing.T, preset string) *soak {
 		videos: testkit.RealVideos(t, 4*backlog, manifest.FrameDim, 32, 1),
 	}}
 	s.embedder = start(t, "embedder", build(t, "embedder", true), "--bundle", folder, "--nats-url", nats.ClientURL(), "--admin-listen", admin, "--log-level", "warn")
-	eventually(t, 2*time.Minute, "the embedder is ready", func() error {
-		r, err := http.Get(s.admin + "/readyz")
-		if err != nil {
-			return err
-		}
-		defer r.Body.Close()
-		if r.StatusCode != http.StatusOK {
-			return fmt.Errorf("status %d", r.StatusCode)
-		}
-		return nil
-	})
+	awaitReady(t, 2*time.Minute, admin)
 	ctx, cancel := context.WithCancel(t.Context())
 	var feeding sync.WaitGroup
 	feeding.Go(func() { testkit.Feed(ctx, t, s.bus, fingerprint, s.videos, backlog) })

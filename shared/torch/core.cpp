@@ -37,6 +37,7 @@ int vt_threads(void) { return at::get_num_threads(); }
 
 void vt_limit_memory(uint64_t bytes) { Bounded::most = bytes; }
 uint64_t vt_memory(void) { return Bounded::held; }
+void vt_trim_memory(void) { malloc_trim(0); }
 
 char* vt_load_cuda(int* devices) {
   *devices = 0;

@@ -26,8 +26,8 @@ inline const bool capped = [] {
 
 // Bounded is libtorch's allocator on the CPU with a limit. Linux grants any
 // request and kills the process that uses what it was granted; a refusal is an
-// error that a smaller batch avoids. Not counted are packed weights, which ideep
-// allocates, and what MKL and oneDNN keep for themselves.
+// error that a smaller batch avoids. ideep asks it as well, so packed weights count;
+// what MKL and oneDNN keep for themselves does not.
 class Bounded final : public at::Allocator {
  public:
   at::DataPtr allocate(size_t n) override {

@@ -3,7 +3,6 @@ package torch
 import (
 	"context"
 	"errors"
-	"math"
 	"testing"
 
 	"github.com/prometheus/procfs"
@@ -15,7 +14,7 @@ func TestMemoryIsLimited(t *testing.T) {
 	e := start(t)
 	const mib = 1 << 20
 	LimitMemory(Memory() + 8*mib)
-	defer LimitMemory(math.MaxInt64)
+	defer LimitMemory(NoLimit)
 	take := func(bytes int64) error {
 		return e.Do(context.Background(), func(s *Scope) error {
 			Full(s, 1, Float32, CPU, bytes/4)
@@ -42,6 +41,42 @@ func TestMemoryIsLimited(t *testing.T) {
 	if Memory() != before {
 		t.Errorf("%d bytes are counted after their end", Memory()-before)
 	}
+}
+
+// TestPackedWeightsCount: what the library allocates for them is refused, too.
+func TestPackedWeightsCount(t *testing.T) {
+	e, err := Start(EngineConfig{Device: "cpu", Precision: "auto"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	do(t, e, func(s *Scope) error {
+		w := layer(s, Float32, 1024, 1024) // 4 MiB
+		LimitMemory(Memory() + 1<<20)
+		defer LimitMemory(NoLimit)
+		if failure := Try(w.Pack); failure == nil || !failure.OutOfMemory() {
+			t.Errorf("4 MiB packed where 1 MiB is left: %v, want an out-of-memory *Error", failure)
+		}
+		return nil
+	})
+}
+
+// TestTrimMemory: freed tensors below one that lives stay in the process until then.
+func TestTrimMemory(t *testing.T) {
+	do(t, start(t), func(s *Scope) error {
+		many := NewScope()
+		for range 2000 {
+			Full(many, 1, Float32, CPU, 100<<10/4) // malloc maps larger ones apart
+		}
+		Full(s, 1, Float32, CPU, 100<<10/4)
+		many.Close()
+		before := resident(t)
+		TrimMemory()
+		if freed := before - resident(t); freed < 100 {
+			t.Errorf("%.0f MiB went back to the system of 195 MiB that are free", freed)
+		}
+		return nil
+	})
 }
 
 // TestShapesDoNotPileUp multiplies by packed weights in a thousand shapes. The

@@ -39,6 +39,7 @@ char* vt_start(int threads); // on the engine's own thread
 int vt_threads(void);
 void vt_limit_memory(uint64_t bytes); // of tensors on the CPU, in the whole process
 uint64_t vt_memory(void);             // what they hold now
+void vt_trim_memory(void);            // back to the system what malloc keeps for reuse
 char* vt_load_cuda(int* devices); // dlopen, then how many devices answer
 char* vt_select_cuda(int index);  // of the calling thread
 char* vt_seed(bool cuda, uint64_t seed);
