@@ -129,16 +129,20 @@ func (b *batcher) forward(ctx context.Context, batch []*item, while model.Meanwh
 
 // learn bounds the batches to come by how this one went.
 func (b *batcher) learn(batch []*item, took time.Duration, err error) {
-	var failure *torch.Error
 	switch {
 	case err == nil:
 		b.pace.ran(cost(batch), took)
-	case errors.As(err, &failure) && failure.OutOfMemory():
+	case outOfMemory(err):
 		b.pace.refused(cost(batch))
 	default:
 		return
 	}
 	b.queue.setBound(b.pace.positions(b.queue.limits.positions))
+}
+
+func outOfMemory(err error) bool {
+	var failure *torch.Error
+	return errors.As(err, &failure) && failure.OutOfMemory()
 }
 
 // call runs the model once and checks the shape of what it returns. took is the

@@ -22,7 +22,7 @@ import (
 // alone, so a test sees whether every answer reached its own video.
 type fakeModel struct {
 	gate   chan struct{} // where set, every call waits for one token
-	most   int           // larger batches run out of memory; 0: none do
+	most   int           // larger batches run out of memory; 0: none do, -1: all
 	refuse int           // batches of so many fail otherwise; 0: none do
 	poison string        // id that the engine cannot stand
 	broken bool          // everything fails, the canary too
@@ -93,7 +93,7 @@ func (f *fakeModel) begin(b *video.Batch) error {
 		return errors.New("device lost")
 	case f.lost:
 		return &torch.Error{Op: "read", Message: "CUDA error: an illegal memory access was encountered"}
-	case f.most > 0 && b.Len() > f.most:
+	case f.most != 0 && b.Len() > f.most:
 		return &torch.Error{Op: "linear", Message: fmt.Sprintf("out of memory at %d videos", b.Len())}
 	case b.Len() == f.refuse:
 		return errors.New("kernel failed")

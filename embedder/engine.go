@@ -2,7 +2,6 @@ package embedder
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -10,6 +9,7 @@ import (
 	"time"
 
 	"videosim/shared/bundle"
+	"videosim/shared/errs"
 	"videosim/shared/model"
 	"videosim/shared/text"
 	"videosim/shared/torch"
@@ -99,7 +99,9 @@ const warmUpTime = time.Minute
 // which there is no memory is no reason not to start: the batcher halves it. Among
 // full videos stands a short one, because equal lengths take another kernel.
 func warmUp(ctx context.Context, h *health, l limits, short *video.Batch, log *slog.Logger) error {
-	if err := h.probe(ctx); err != nil {
+	if err := h.probe(ctx); outOfMemory(err) && h.model.Device() == torch.CPU {
+		return errs.Field("memory-limit", "expected more: it leaves too little to embed one video: %v", err)
+	} else if err != nil {
 		return fmt.Errorf("embed one video to warm up: %w", err)
 	}
 	start, refused := time.Now(), 0
@@ -114,8 +116,7 @@ func warmUp(ctx context.Context, h *health, l limits, short *video.Batch, log *s
 			rows[n-1] = short
 		}
 		_, err := h.model.Embed(ctx, mergeRows(rows), model.Meanwhile{})
-		var failure *torch.Error
-		if errors.As(err, &failure) && failure.OutOfMemory() {
+		if outOfMemory(err) {
 			refused++
 		} else if err != nil {
 			return fmt.Errorf("embed %d videos to warm up: %w", n, err)

@@ -157,8 +157,9 @@ func (q *queue) stage() []*item {
 	if len(q.staged) > 0 || len(q.waiting[bulk]) == 0 {
 		return nil
 	}
-	batch, rest := form(q.waiting[bulk], q.next())
-	if len(rest) == 0 {
+	next := q.next()
+	batch, rest := form(q.waiting[bulk], next)
+	if len(rest) == 0 && len(batch) < next.videos {
 		return nil
 	}
 	q.staged, q.waiting[bulk] = batch, rest

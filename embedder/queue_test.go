@@ -162,15 +162,15 @@ func TestRemove(t *testing.T) {
 func TestStage(t *testing.T) {
 	q := newQueue(limits{videos: 2, positions: 100})
 	a, b, c, d := waiting(1), waiting(1), waiting(1), waiting(1)
-	pushAll(t, q, bulk, a, b)
+	pushAll(t, q, bulk, a)
 	if got := q.stage(); got != nil {
 		t.Fatalf("staged %d items that others may join until their turn", len(got))
 	}
-	pushAll(t, q, bulk, c)
+	pushAll(t, q, bulk, b)
 	if got := q.stage(); !same(got, []*item{a, b}) {
 		t.Fatalf("staged %d items, want the full batch", len(got))
 	}
-	pushAll(t, q, bulk, d)
+	pushAll(t, q, bulk, c, d)
 	if got := q.stage(); got != nil {
 		t.Fatal("staged a second batch before the first one's turn")
 	}

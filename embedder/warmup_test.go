@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"videosim/shared/errs"
 	"videosim/shared/torch"
 )
 
@@ -46,6 +47,10 @@ func TestWarmUpToleratesOnlyWantOfMemory(t *testing.T) {
 	m := &fakeModel{device: torch.CUDA, most: 8}
 	if err := warmedUp(t, m, limits{videos: 16, positions: 4096}); err != nil || len(m.batches()) != 6 {
 		t.Errorf("no memory for the largest: %v after batches %v, want a start with the smaller ones warm", err, m.batches())
+	}
+	m = &fakeModel{device: torch.CPU, most: -1}
+	if err := warmedUp(t, m, limits{videos: 16, positions: 4096}); errs.FieldOf(err) != "memory-limit" || !strings.Contains(err.Error(), "out of memory") {
+		t.Errorf("no memory for one video: %v, want what was short, and the setting that says so", err)
 	}
 	m = &fakeModel{device: torch.CUDA, refuse: 16}
 	if err := warmedUp(t, m, limits{videos: 16, positions: 4096}); err == nil || !strings.Contains(err.Error(), "kernel failed") {
