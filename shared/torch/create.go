@@ -23,12 +23,6 @@ func FromInt64s(s *Scope, data []int64, shape ...int64) Tensor {
 	return fromData(s, unsafe.Pointer(unsafe.SliceData(data)), len(data)*8, Int64, shape)
 }
 
-// FromUint16s makes a CPU tensor of a two-byte dtype (Float16 or BFloat16) from
-// a copy of the elements' bits.
-func FromUint16s(s *Scope, dtype DType, bits []uint16, shape ...int64) Tensor {
-	return fromData(s, unsafe.Pointer(unsafe.SliceData(bits)), len(bits)*2, dtype, shape)
-}
-
 // FromBytes makes a CPU tensor from a copy of raw, which holds the elements
 // row-major and little-endian.
 func FromBytes(s *Scope, dtype DType, raw []byte, shape ...int64) Tensor {

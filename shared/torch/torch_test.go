@@ -351,7 +351,7 @@ func TestCUDA(t *testing.T) {
 func TestReadBackConverts(t *testing.T) {
 	e := start(t)
 	do(t, e, func(s *Scope) error {
-		half := FromUint16s(s, Float16, []uint16{0x3c00, 0xc000, 0x7bff}, 3) // 1, -2, 65504
+		half := Upload(s, []uint16{0x3c00, 0xc000, 0x7bff}, Float16, CPU, 3) // 1, -2, 65504
 		near(t, "float16", half.Float32s(), []float32{1, -2, 65504}, 0)
 		brain := AsType(s, half, BFloat16)
 		if got := brain.Bytes(); len(got) != 6 || got[1] != 0x3f || got[0] != 0x80 {
