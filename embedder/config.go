@@ -30,7 +30,7 @@ type Settings struct {
 
 	BatchTarget time.Duration `help:"Time that one batch should take at most: what follows a slow batch is made smaller. On a GPU a query waits for at most one batch of the stream, on a CPU for a ninth of one. Smaller batches use a CPU less well; 0: no bound." default:"1s"`
 
-	BulkSlots        int           `help:"Events of the stream taken on at once, from their decoding to their acknowledgement (at most 1024). Each may hold its frames in memory: 0.5 MiB, or ref-max-bytes." default:"128"`
+	BulkSlots        int           `help:"Events of the stream taken on at once, from their decoding to their acknowledgement (at most 1024). Each may hold its event in memory, 0.5 MiB with frames inline; frames by reference only until what the model reads of them is copied." default:"128"`
 	InteractiveSlots int           `help:"Videos of requests taken on at once; a request that would exceed it is refused as overloaded." default:"64"`
 	AckWait          time.Duration `help:"Silence after which NATS gives an event to another embedder. Events at work are kept alive by themselves, so this is only the time to notice a dead process." default:"30s"`
 	MaxDeliver       int           `help:"Deliveries after which an event that fails for an unknown reason becomes a dead letter." default:"5"`

@@ -59,7 +59,8 @@ func (p *pipeline) embed(ctx context.Context, l lane, e *event.VideoEvent) (embe
 }
 
 // collate checks the event, fetches frames that it only names, and makes the
-// model's input of it: a batch of one row.
+// model's input of it: a batch of one row. It takes the frames out of the event, which
+// may be many times what the model reads, so that they do not wait for it in memory.
 func (p *pipeline) collate(ctx context.Context, e *event.VideoEvent) (*video.Batch, error) {
 	if err := event.Validate(e, p.frameDim); err != nil {
 		return nil, err
@@ -78,6 +79,9 @@ func (p *pipeline) collate(ctx context.Context, e *event.VideoEvent) (*video.Bat
 	start := time.Now()
 	input, err := p.collator.Collate([]video.Video{v})
 	p.metrics.collateSeconds.Observe(time.Since(start).Seconds())
+	if f := e.GetFrames(); f != nil {
+		f.Data = nil
+	}
 	return input, err
 }
 

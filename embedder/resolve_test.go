@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"videosim/shared/errs"
 	"videosim/shared/event"
 )
@@ -201,6 +203,28 @@ func TestAllowListIsChecked(t *testing.T) {
 		_, err := newResolver(RefConfig{Allow: []string{bad}, Parallel: 1}, nil)
 		if errs.FieldOf(err) != "ref-allow" {
 			t.Errorf("allow %q: %v, want an error at ref-allow", bad, err)
+		}
+	}
+}
+
+// A video that waits for the model holds only what the model reads of its frames.
+func TestFramesAreLetGo(t *testing.T) {
+	data := make([]byte, 2*testFrameDim*40)
+	inline := &event.Frames{Data: data}
+	named := refTo("objectstore:frames/x", data)
+	r, err := newResolver(RefConfig{Allow: []string{"objectstore:frames"}, MaxBytes: len(data), Timeout: time.Second, Parallel: 1}, store{"frames/x": data})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &pipeline{frameDim: testFrameDim, resolver: r, collator: testCollator(t, true), metrics: newMetrics(prometheus.NewRegistry())}
+	for _, frames := range []*event.Frames{inline, named} {
+		frames.Encoding, frames.Dim, frames.Count = event.Frames_F16, testFrameDim, 40
+		input, err := p.collate(t.Context(), &event.VideoEvent{Id: "v", Frames: frames})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if most := p.collator.Config().Frames; input.FrameCount[0] != most || frames.Data != nil {
+			t.Errorf("%d frames in the model's input, %d bytes in the event; want %d and none", input.FrameCount[0], len(frames.Data), most)
 		}
 	}
 }

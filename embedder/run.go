@@ -60,12 +60,12 @@ func Run(ctx context.Context, cfg Config, env Env) error {
 	}
 	defer model.close()
 	if model.Device() == torch.CPU {
-		passes, err := limitMemory(cfg.Settings, collator.Config())
+		limit, passes, err := limitMemory(cfg.Settings, collator.Config())
 		if err != nil {
 			return err
 		}
 		defer torch.LimitMemory(torch.NoLimit) // what the process does next knows its own needs
-		env.Log.Info("memory limited", "forward_passes_mib", passes>>20)
+		env.Log.Info("memory limited", "process_mib", limit>>20, "forward_passes_mib", passes>>20)
 	}
 	env.Log.Info("model loaded", "fingerprint", b.Manifest.Fingerprint, "device", model.engine.Device().String(), "precision", model.engine.DType().String())
 	return serve(ctx, cfg, env, b.Manifest.Fingerprint, model, collator)
