@@ -37,7 +37,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		batchVideos:    histogram("batch_videos", "Videos in one batch.", prometheus.ExponentialBuckets(1, 2, 10)),
 		collateSeconds: histogram("collate_seconds", "Tokenising and padding one video.", seconds),
 		mergeSeconds:   histogram("merge_seconds", "Joining the videos of one batch.", seconds),
-		forwardSeconds: histogram("forward_seconds", "One batch through both models.", seconds),
+		forwardSeconds: histogram("forward_seconds", "One batch through both models, without the time in which it stood aside for others.", seconds),
 		storeSeconds:   histogram("store_seconds", "Storing one embedding, retries included.", seconds),
 		tokens: f.NewCounter(prometheus.CounterOpts{
 			Name: "videosim_embedder_tokens_total", Help: "Tokens sent through the models, padding left out.",
