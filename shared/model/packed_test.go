@@ -20,7 +20,7 @@ func TestPackedIsPadded(t *testing.T) {
 		onEngine(t, func(s *torch.Scope) {
 			m := newEnsemble(s, cfg)
 			defer m.Close()
-			for _, of := range [][]video.Video{all, all[1:2], all[:1]} {
+			for _, of := range [][]video.Video{all, all[1:2], all[:1], all[5:6], {all[5], all[5]}} {
 				for _, longest := range []bool{false, true} {
 					b := collate(t, collator(t, cfg, longest), of...)
 					padded := embedPadded(s, m, b)
