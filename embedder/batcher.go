@@ -120,8 +120,12 @@ func (b *batcher) forward(ctx context.Context, batch []*item, while model.Meanwh
 		fail(batch, err) // the engine is closing or ctx ended: smaller batches end the same way
 	case len(batch) > 1:
 		b.metrics.splits.Inc()
-		b.forward(ctx, batch[:len(batch)/2], while)
-		b.forward(ctx, batch[len(batch)/2:], while)
+		for _, half := range [][]*item{batch[:len(batch)/2], batch[len(batch)/2:]} {
+			if while.Between != nil {
+				b.queue.half()
+			}
+			b.forward(ctx, half, while)
+		}
 	default:
 		fail(batch, b.blame(ctx, err))
 	}

@@ -138,12 +138,17 @@ func fakeHalf(id string, salt int) []float32 {
 	return half
 }
 
-func newBatcher(t *testing.T, m Model, l limits) *batcher {
-	t.Helper()
-	b := &batcher{
+// idleBatcher is one that does not run.
+func idleBatcher(m Model, l limits) *batcher {
+	return &batcher{
 		model: m, queue: newQueue(l), metrics: newMetrics(prometheus.NewRegistry()),
 		health: &health{model: m, canary: row("canary"), serving: true},
 	}
+}
+
+func newBatcher(t *testing.T, m Model, l limits) *batcher {
+	t.Helper()
+	b := idleBatcher(m, l)
 	done := make(chan struct{})
 	go func() { defer close(done); b.run(context.Background()) }()
 	t.Cleanup(func() { b.queue.close(bulk); b.queue.close(interactive); <-done })

@@ -143,3 +143,36 @@ func TestTimeAsideIsNotTheBatchs(t *testing.T) {
 		t.Errorf("%d batches; the stream's took %s, and %s was learnt; it stood aside for %s", len(m.batches()), r.forward, learnt, m.pause)
 	}
 }
+
+// TestHalvesStandAside: a batch that is refused at its end, and its halves after it,
+// keep queries waiting no longer than others do.
+func TestHalvesStandAside(t *testing.T) {
+	m := &fakeModel{refuse: 2}
+	b := idleBatcher(m, limits{videos: 4, positions: 1 << 20})
+	m.layer = func(int) {
+		if b.queue.depth(interactive) == 0 {
+			arrive(b, "query")
+		}
+	}
+	var stream []*item
+	for _, id := range []string{"a", "b"} {
+		stream = append(stream, &item{ctx: t.Context(), input: row(id), positions: positions(row(id)), result: make(chan result, 1)})
+	}
+	b.serve(t.Context(), stream, bulk)
+	for _, it := range stream {
+		if r := <-it.result; r.err != nil {
+			t.Error(r.err)
+		}
+	}
+	var queries []int // in each batch of the stream
+	for _, ids := range m.batches() {
+		if ids[0] == "query" {
+			queries[len(queries)-1]++
+		} else {
+			queries = append(queries, 0)
+		}
+	}
+	if want := []int{interactiveRun, interactiveRun, interactiveRun}; !slices.Equal(queries, want) {
+		t.Errorf("%v queries within the batch and its halves, want %v", queries, want)
+	}
+}

@@ -182,6 +182,14 @@ func (q *queue) takeBetween(done, total int) []*item {
 	return batch
 }
 
+// half begins a part of a batch of the stream that was refused. It stands aside like
+// any other batch: else requests would wait for all parts.
+func (q *queue) half() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.run = 0
+}
+
 // putBack gives a batch of takeBetween its place in the lane again. It will not be
 // taken between others any more.
 func (q *queue) putBack(batch []*item) {

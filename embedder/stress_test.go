@@ -10,8 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-
 	"videosim/shared/model"
 	"videosim/shared/torch"
 	"videosim/shared/video"
@@ -68,11 +66,7 @@ func TestEveryVideoIsAnswered(t *testing.T) {
 }
 
 func stress(t *testing.T, device torch.Device, round int) {
-	m := &unsteadyModel{device: device}
-	b := &batcher{
-		model: m, queue: newQueue(limits{videos: 4, positions: 1 << 20}), metrics: newMetrics(prometheus.NewRegistry()),
-		health: &health{model: m, canary: row("canary"), serving: true},
-	}
+	b := idleBatcher(&unsteadyModel{device: device}, limits{videos: 4, positions: 1 << 20})
 	var running sync.WaitGroup
 	running.Go(func() { b.run(t.Context()) })
 	for i := range 100 {
