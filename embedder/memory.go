@@ -23,10 +23,10 @@ const (
 )
 
 // limitMemory bounds what forward passes may take, once the model is loaded, and
-// returns the limit on the process and that bound, in bytes. Up to the limit, what the process does not hold
-// yet belongs to them, but for what slots and caches may still take. A batch that
-// needs more fails alone, with the error that has the batcher halve it; without
-// the bound the system would kill the process.
+// returns the limit on the process and that bound, in bytes. Up to the limit, what
+// the process does not hold yet belongs to them, but for what slots and caches may
+// still take. A batch that needs more fails alone, with the error that has the batcher
+// halve it; without the bound the system would kill the process.
 func limitMemory(cfg Settings, shape video.CollateConfig) (limit, passes uint64, err error) {
 	limit = cfg.MemoryLimit
 	if limit == 0 {
@@ -54,7 +54,7 @@ func limitMemory(cfg Settings, shape video.CollateConfig) (limit, passes uint64,
 // 16 bits, thrice (message, event and row); and frames as large as ref-max-bytes says in
 // each fetch. All twice, for the collector, which lets a heap double. An event may bring
 // more frames, up to 0.5 MiB inline, and seldom does: the tenth of the memory that is left
-// alone is for such, too.
+// alone by default is for such, too.
 func (s Settings) slotBytes(shape video.CollateConfig) uint64 {
 	all := (s.BulkSlots + s.InteractiveSlots) * (textBytes + 3*2*shape.Frames*shape.FrameDim)
 	if len(s.Ref.Allow) > 0 {
