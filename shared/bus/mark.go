@@ -85,9 +85,13 @@ func (p *Progress) leave(ctx context.Context, end bool) {
 	if m.Sequence == 0 || m == p.left || p.videos.unsure || p.embeddings.unsure || early || !p.b.Conn.IsConnected() {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), markTimeout)
+	within, cancel := context.WithTimeout(ctx, markTimeout)
 	defer cancel()
-	if err := p.b.WriteNote(ctx, markNote(p.fingerprint), m); err != nil {
+	err := p.b.WriteNote(within, markNote(p.fingerprint), m)
+	if ctx.Err() != nil {
+		return
+	}
+	if err != nil {
 		p.b.log.Warn("how far the index has come cannot be kept for the next start", "error", err)
 		p.leaveAfter = time.Now().Add(markRetry)
 		return

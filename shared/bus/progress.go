@@ -120,24 +120,35 @@ func (p *Progress) live(ctx context.Context) error {
 	}
 	p.recall(ctx)
 	for ctx.Err() == nil {
-		behind, err := p.round(ctx)
-		if errors.Is(err, errLost) {
+		if err := p.step(ctx); err != nil {
 			return err
 		}
-		if err != nil && ctx.Err() == nil && errs.KindOf(err) != errs.NotFound {
-			p.b.log.Debug("progress not known now", "error", err)
-		}
-		pause := progressIdle
-		switch {
-		case err != nil:
-			pause = progressRetry
-		case behind:
-			pause = progressEvery
-		}
-		p.leave(ctx, false)
-		p.rest(ctx, pause, behind)
 	}
-	p.leave(ctx, true)
+	p.leave(context.WithoutCancel(ctx), true)
+	return nil
+}
+
+// step is a round and the rest after it. It ends early when the connection is
+// back after a break, for the next to look at once what the server has now.
+func (p *Progress) step(ctx context.Context) error {
+	ctx, cancel := p.b.onConnection(ctx)
+	defer cancel()
+	behind, err := p.round(ctx)
+	if errors.Is(err, errLost) {
+		return err
+	}
+	if err != nil && ctx.Err() == nil && errs.KindOf(err) != errs.NotFound {
+		p.b.log.Debug("progress not known now", "error", err)
+	}
+	pause := progressIdle
+	switch {
+	case err != nil:
+		pause = progressRetry
+	case behind:
+		pause = progressEvery
+	}
+	p.leave(ctx, false)
+	p.rest(ctx, pause, behind)
 	return nil
 }
 
