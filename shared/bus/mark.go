@@ -100,10 +100,21 @@ func (p *Progress) leave(ctx context.Context, end bool) {
 }
 
 // errLost: what a Progress has seen may be lost, so it begins again. The stream
-// has ended before, and sequences are used again; or the consumer that fills the
-// index was made anew, which is done where the index was found empty. (An embedder
-// that was made anew takes nothing out of the index.)
+// is another or lost its end, and sequences are used again; or the consumer that
+// fills the index was made anew, which is done where the index was found empty.
+// (An embedder that was made anew takes nothing out of the index.)
 var errLost = errors.New("what was seen may be lost")
+
+// same refuses another stream of the same name.
+func (f *follower) same(stream StreamState) error {
+	if f.made.IsZero() {
+		f.made = stream.Created
+	}
+	if !f.made.Equal(stream.Created) {
+		return fmt.Errorf("%w: stream %s was made anew", errLost, f.stream)
+	}
+	return nil
+}
 
 // moves takes down where the follower stands now, as asked for on a connection.
 func (f *follower) moves(ctx context.Context, to place, connection uint64) error {

@@ -200,7 +200,8 @@ func TestProgressOfAFreshIndex(t *testing.T) {
 	must(t, p.Wait(within(t), last))
 }
 
-// TestProgressInAStormOfRestarts states invariant I6 over restarts.
+// TestProgressInAStormOfRestarts states invariant I6 over restarts, beside
+// another gateway that leaves marks, too.
 func TestProgressInAStormOfRestarts(t *testing.T) {
 	t.Parallel()
 	srv := testkit.NATS(t)
@@ -215,6 +216,7 @@ func TestProgressInAStormOfRestarts(t *testing.T) {
 	running.Go(func() { s.indexer(ctx, indexer) })
 	publisher, err := event.NewPublisher(s.b.Conn, event.PublisherConfig{})
 	must(t, err)
+	beside, _ := run(t, testkit.Connect(t, srv))
 	p, stop := run(t, s.b)
 	restarts, known, last := 0, 0, uint64(0)
 	for end := time.Now().Add(3 * time.Second); time.Now().Before(end); {
@@ -226,6 +228,7 @@ func TestProgressInAStormOfRestarts(t *testing.T) {
 			s.published[id] = append(s.published[id], last)
 			s.mu.Unlock()
 			s.check(p.Sequence())
+			s.check(beside.Sequence())
 			time.Sleep(rand.N(8 * time.Millisecond))
 		}
 		stop()
@@ -299,6 +302,32 @@ func TestProgressOfAnIndexFilledAgain(t *testing.T) {
 	stays(t, p, 0)
 	must(t, one(t, indexer).Ack(within(t)))
 	must(t, p.Wait(within(t), last))
+}
+
+// TestProgressOfAnotherStream: a stream that was deleted and made again is
+// another one, however soon it is as long.
+func TestProgressOfAnotherStream(t *testing.T) {
+	t.Parallel()
+	b := testkit.Bus(t)
+	embedder, indexer := consume(t, b, embedderConfig()), consume(t, b, indexerConfig())
+	p, _ := run(t, b)
+	must(t, p.Wait(within(t), indexed(t, b, embedder, indexer, "a", "b")))
+	embedder.Stop()
+	must(t, b.JS.DeleteStream(within(t), event.StreamVideos))
+	must(t, b.EnsureStreams(within(t)))
+	embedder = consume(t, b, embedderConfig())
+	for _, id := range []string{"c", "d", "e"} {
+		publish(t, b, id, "of the new stream")
+	}
+	eventually(t, func() error { return known(p, 0) })
+	embed(t, b, one(t, embedder))
+	must(t, one(t, indexer).Ack(within(t)))
+	stays(t, p, 0) // the rest may stand for anything before
+	for range 2 {
+		embed(t, b, one(t, embedder))
+		must(t, one(t, indexer).Ack(within(t)))
+	}
+	must(t, p.Wait(within(t), 3))
 }
 
 func known(p *bus.Progress, want uint64) error {

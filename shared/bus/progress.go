@@ -248,10 +248,11 @@ type follower struct {
 	fills           bool // the consumer's effects are in the index
 
 	started    bool
-	place      place  // of the last round
-	connection uint64 // the number of the connection before that was asked for
-	unsure     bool   // whether the next start may count on the place; no marks then
-	stuckAt    uint64 // notes had come up to here
+	made       time.Time // the stream, as first seen
+	place      place     // of the last round
+	connection uint64    // the number of the connection before that was asked for
+	unsure     bool      // whether the next start may count on the place; no marks then
+	stuckAt    uint64    // notes had come up to here
 	stuckFor   time.Time
 }
 
@@ -293,6 +294,9 @@ func (f *follower) follow(ctx context.Context) (uint64, error) {
 	}
 	state, err := f.b.StreamState(ctx, f.stream)
 	if err != nil {
+		return 0, err
+	}
+	if err := f.same(state); err != nil {
 		return 0, err
 	}
 	now := place{Made: info.Created, Last: state.Last, Time: state.LastTime}
