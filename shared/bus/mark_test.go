@@ -296,8 +296,8 @@ func TestProgressOfAnIndexFilledAgain(t *testing.T) {
 	must(t, p.Wait(within(t), last))
 	indexer.Stop()
 	must(t, b.ForgetConsumer(within(t), event.StreamEmbeddings, "indexer-fp"))
+	eventually(t, func() error { return known(p, 0) }) // already while there is no consumer
 	indexer = consume(t, b, indexerConfig())
-	eventually(t, func() error { return known(p, 0) })
 	must(t, one(t, indexer).Ack(within(t)))
 	stays(t, p, 0)
 	must(t, one(t, indexer).Ack(within(t)))

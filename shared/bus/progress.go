@@ -3,6 +3,7 @@ package bus
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 
@@ -280,6 +281,9 @@ func (f *follower) follow(ctx context.Context) (uint64, error) {
 	// What was stored before the consumer is asked is in its answer.
 	seen, mine := f.trail.snapshot()
 	info, err := f.b.ConsumerInfo(ctx, f.stream, f.durable)
+	if errs.KindOf(err) == errs.NotFound && f.fills && !f.place.Made.IsZero() {
+		return 0, fmt.Errorf("%w: consumer %s is gone, to be made anew", errLost, f.durable)
+	}
 	if err != nil {
 		return 0, err
 	}
