@@ -1,6 +1,7 @@
 package client
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -52,15 +53,18 @@ func (c *Client) All(ctx context.Context, q Query) iter.Seq2[Result, error] {
 }
 
 // SimilarBatch answers up to 64 queries in one call, in order. One that fails
-// spoils no other: it has a Problem in place of a Page. MinSequence, WaitMS and
-// Model are those of the first query, for all.
+// spoils no other: it has a Problem in place of a Page. All wait for the greatest
+// MinSequence, for the longest WaitMS; a Model is that of all.
 func (c *Client) SimilarBatch(ctx context.Context, queries ...Query) ([]BatchItem, error) {
 	in := batch{Queries: slices.Clone(queries)}
-	if len(queries) > 0 {
-		in.MinSequence, in.WaitMS, in.Model = queries[0].MinSequence, queries[0].WaitMS, queries[0].Model
-	}
 	for i := range in.Queries {
-		in.Queries[i].MinSequence, in.Queries[i].WaitMS, in.Queries[i].Model = 0, 0, ""
+		q := &in.Queries[i]
+		if in.Model != "" && q.Model != "" && q.Model != in.Model {
+			return nil, fmt.Errorf("queries[%d].Model: expected %q, as of those before, found %q", i, in.Model, q.Model)
+		}
+		in.MinSequence, in.WaitMS = max(in.MinSequence, q.MinSequence), max(in.WaitMS, q.WaitMS)
+		in.Model = cmp.Or(in.Model, q.Model)
+		q.MinSequence, q.WaitMS, q.Model = 0, 0, ""
 	}
 	out := &batchAnswer{}
 	if err := c.post(ctx, "/v1/similar/batch", in, out, nil); err != nil {

@@ -234,3 +234,24 @@ func Example() {
 	fmt.Println(page.Results[0].ID, page.Results[0].Score)
 	// Output: v2 0.93
 }
+
+// What any query of a batch demands, the batch demands.
+func TestBatchDemands(t *testing.T) {
+	t.Parallel()
+	var got map[string]any
+	gateway := dial(t, func(w http.ResponseWriter, r *http.Request) {
+		if err := json.NewDecoder(r.Body).Decode(&got); err != nil {
+			t.Error(err)
+		}
+		fmt.Fprint(w, `{"answers":[]}`)
+	})
+	queries := []client.Query{{K: 1}, {MinSequence: 7, WaitMS: 50}, {MinSequence: 9, WaitMS: 5, Model: "m"}, {Model: "m"}}
+	if _, err := gateway.SimilarBatch(t.Context(), queries...); err != nil || got["min_sequence"] != 9.0 || got["wait_ms"] != 50.0 || got["model"] != "m" {
+		t.Errorf("sent %v (%v)", got, err)
+	}
+	got = nil
+	queries[3].Model = "n"
+	if _, err := gateway.SimilarBatch(t.Context(), queries...); err == nil || got != nil {
+		t.Errorf("two models in one batch: sent %v (%v)", got, err)
+	}
+}

@@ -75,19 +75,26 @@ func (g *server) similarBatch(c *gin.Context) error {
 	for _, beside := range spent {
 		query.TimingsOf(whole).Slowest(beside)
 	}
-	missing := map[string]bool{}
-	for _, item := range out.Answers {
+	out.MissingIDs = missingOf(out.Answers)
+	return answer(c, http.StatusOK, out)
+}
+
+// missingOf is the missing ids of all queries, each once.
+func missingOf(items []batchItem) []string {
+	all := []string{}
+	seen := map[string]bool{}
+	for _, item := range items {
 		if item.Answer == nil {
 			continue
 		}
 		for _, id := range item.Answer.MissingIDs {
-			if !missing[id] {
-				missing[id] = true
-				out.MissingIDs = append(out.MissingIDs, id)
+			if !seen[id] {
+				seen[id] = true
+				all = append(all, id)
 			}
 		}
 	}
-	return answer(c, http.StatusOK, out)
+	return all
 }
 
 // recoverItem is recovered for a query that runs on a goroutine of its own.

@@ -105,10 +105,10 @@ func serve(ctx context.Context, cfg Config, env Env, fingerprint string, dim int
 		return err
 	}
 	w.state.begins(stream.Last, behind.Pending+uint64(behind.AckPending))
-	env.Admin.Ready(readiness, w.state.writable)
 	if exact {
-		env.Admin.Ready("indexer replay", w.state.replayed)
+		env.Admin.Ready("indexer replay", w.state.replayed) // first, or a probe could come between
 	}
+	env.Admin.Ready(readiness, w.state.writable)
 	ctx, stop := context.WithCancel(ctx)
 	var watching sync.WaitGroup
 	defer watching.Wait()

@@ -32,6 +32,9 @@ type Bus struct {
 	catcher *catcher                    // turns the server's notes about dying workers into dead letters
 	closed  context.Context             // ends with Close
 	close   context.CancelFunc
+
+	connection  context.Context // ends when another takes its place
+	reconnected context.CancelFunc
 }
 
 // Option changes how Connect connects.
@@ -72,6 +75,7 @@ func Connect(ctx context.Context, cfg Config, opts ...Option) (*Bus, error) {
 		metrics: newMetrics(set.reg),
 		streams: map[string]jetstream.Stream{},
 	}
+	b.connection, b.reconnected = context.WithCancel(context.Background())
 	var err error
 	if b.Conn, err = b.dial(ctx); err != nil {
 		return nil, err
@@ -143,6 +147,10 @@ func (b *Bus) watchers() []nats.Option {
 		}),
 		nats.ReconnectHandler(func(nc *nats.Conn) {
 			b.log.Info("connected to NATS again", "server", nc.ConnectedUrlRedacted())
+			b.mu.Lock()
+			defer b.mu.Unlock()
+			b.reconnected()
+			b.connection, b.reconnected = context.WithCancel(context.Background())
 		}),
 		nats.ErrorHandler(func(_ *nats.Conn, sub *nats.Subscription, err error) {
 			subject := ""
@@ -152,6 +160,17 @@ func (b *Bus) watchers() []nats.Option {
 			b.log.Warn("NATS reports", "error", err, "subject", subject)
 		}),
 	}
+}
+
+// onConnection returns ctx, ending also when the connection has broken and is
+// back: what was asked before may never be answered.
+func (b *Bus) onConnection(ctx context.Context) (context.Context, context.CancelFunc) {
+	b.mu.Lock()
+	connection := b.connection
+	b.mu.Unlock()
+	ctx, cancel := context.WithCancel(ctx)
+	stop := context.AfterFunc(connection, cancel)
+	return ctx, func() { stop(); cancel() }
 }
 
 // Close ends everything that runs on the connection, then the connection.

@@ -9,7 +9,7 @@
 //	deadletters.go              list, show, requeue, drop
 //	embeddings.go last.go       store an embedding unless a newer one is there; read the latest
 //	progress.go trail.go        the indexed sequence
-//	mark.go                     and how it comes over a restart
+//	mark.go                     and how it comes over a restart, or begins again
 //	notes.go restart.go         what a process leaves for the next; a consumer from the beginning
 //	requests.go                 the interactive lane: embed.<fingerprint>
 //	check.go                    what an operator should know about the server

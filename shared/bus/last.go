@@ -75,6 +75,7 @@ type StreamState struct {
 	Messages uint64
 	Last     uint64 // sequence; 0: nothing was ever stored
 	LastTime time.Time
+	Created  time.Time // the stream itself
 }
 
 // StreamState asks the server.
@@ -87,5 +88,7 @@ func (b *Bus) StreamState(ctx context.Context, stream string) (StreamState, erro
 	if err != nil {
 		return StreamState{}, kinded(err, "stream %s", stream)
 	}
-	return StreamState{Messages: info.State.Msgs, Last: info.State.LastSeq, LastTime: info.State.LastTime}, nil
+	return StreamState{
+		Messages: info.State.Msgs, Last: info.State.LastSeq, LastTime: info.State.LastTime, Created: info.Created,
+	}, nil
 }

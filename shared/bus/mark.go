@@ -3,6 +3,7 @@ package bus
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -80,12 +81,17 @@ func (p *Progress) resume(ctx context.Context, m mark) error {
 // now and then.
 func (p *Progress) leave(ctx context.Context, end bool) {
 	m := mark{Sequence: p.Sequence(), Videos: p.videos.place, Embeddings: p.embeddings.place}
-	if m.Sequence == 0 || m == p.left || p.videos.anew || p.embeddings.anew || !end && time.Now().Before(p.leaveAfter) || !p.b.Conn.IsConnected() {
+	early := !end && time.Now().Before(p.leaveAfter)
+	if m.Sequence == 0 || m == p.left || p.videos.unsure || p.embeddings.unsure || early || !p.b.Conn.IsConnected() {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), markTimeout)
+	within, cancel := context.WithTimeout(ctx, markTimeout)
 	defer cancel()
-	if err := p.b.WriteNote(ctx, markNote(p.fingerprint), m); err != nil {
+	err := p.b.WriteNote(within, markNote(p.fingerprint), m)
+	if ctx.Err() != nil {
+		return
+	}
+	if err != nil {
 		p.b.log.Warn("how far the index has come cannot be kept for the next start", "error", err)
 		p.leaveAfter = time.Now().Add(markRetry)
 		return
@@ -93,46 +99,88 @@ func (p *Progress) leave(ctx context.Context, end bool) {
 	p.left, p.leaveAfter = m, time.Now().Add(markEvery)
 }
 
-// stands takes down where the follower stands now. Where it cannot have come
-// from where it stood, what was seen before may be lost, and no marks are left.
-func (f *follower) stands(ctx context.Context, consumer Info, stream StreamState) error {
-	connection := f.b.Conn.Stats().Reconnects
-	if !f.place.Made.IsZero() && !f.anew {
-		f.anew = stream.Last < f.place.Last || !f.place.Made.Equal(consumer.Created)
-		if connection != f.connection { // the server may have been down
-			held, err := f.holds(ctx, f.place)
-			if err != nil {
-				return err
-			}
-			f.anew = f.anew || !held
+// errLost: what a Progress has seen may be lost, so it begins again. The stream
+// is another or lost its end, and sequences are used again; or the consumer that
+// fills the index was made anew, which is done where the index was found empty.
+// (An embedder that was made anew takes nothing out of the index.)
+var errLost = errors.New("what was seen may be lost")
+
+// same refuses another stream of the same name.
+func (f *follower) same(stream StreamState) error {
+	if f.made.IsZero() {
+		f.made = stream.Created
+	}
+	if !f.made.Equal(stream.Created) {
+		return fmt.Errorf("%w: stream %s was made anew", errLost, f.stream)
+	}
+	return nil
+}
+
+// moves takes down where the follower stands now, as asked for on a connection.
+func (f *follower) moves(ctx context.Context, to place, connection uint64) error {
+	from := f.place
+	if !from.Made.IsZero() {
+		remade := !from.Made.Equal(to.Made)
+		f.unsure = f.unsure || remade
+		switch {
+		case to.Last < from.Last:
+			return fmt.Errorf("%w: stream %s ends at %d, and had ended at %d", errLost, f.stream, to.Last, from.Last)
+		case remade && f.fills:
+			return fmt.Errorf("%w: consumer %s was made anew", errLost, f.durable)
 		}
 	}
-	f.connection, f.place = connection, place{Made: consumer.Created, Last: stream.Last, Time: stream.LastTime}
+	// After a break of the connection the server may be another history's, also
+	// where that is as long by now.
+	if f.b.Conn.Stats().Reconnects != f.connection && from.Last > 0 {
+		at, err := f.stored(ctx, from.Last)
+		switch {
+		case err != nil:
+			return err
+		case at.IsZero(): // an edit may have replaced it
+			f.unsure = true
+		case !at.Equal(from.Time):
+			return fmt.Errorf("%w: message %d of %s is of %s, and was of %s", errLost, from.Last, f.stream, at, from.Time)
+		}
+	}
+	f.connection, f.place = connection, to
 	return nil
 }
 
 // still reports whether the follower may go on from a place, and holds whether
 // the stream has not lost its end since.
 func (f *follower) still(ctx context.Context, was place) (bool, error) {
+	connection := f.b.Conn.Stats().Reconnects
 	info, err := f.b.ConsumerInfo(ctx, f.stream, f.durable)
 	if err != nil || !info.Created.Equal(was.Made) || info.memoryOf != "" && info.memoryOf != f.b.id {
 		return false, err
 	}
-	f.connection, f.place = f.b.Conn.Stats().Reconnects, was
-	return f.holds(ctx, was)
+	held, err := f.holds(ctx, was)
+	if err == nil && held {
+		f.connection, f.place = connection, was
+	}
+	return held, err
 }
 
 func (f *follower) holds(ctx context.Context, was place) (bool, error) {
 	if was.Last == 0 {
 		return true, nil
 	}
+	at, err := f.stored(ctx, was.Last)
+	return err == nil && !at.IsZero() && at.Equal(was.Time), err
+}
+
+// stored returns the time of a message, zero where it is not in the stream.
+func (f *follower) stored(ctx context.Context, sequence uint64) (time.Time, error) {
 	s, err := f.b.stream(ctx, f.stream)
 	if err != nil {
-		return false, err
+		return time.Time{}, err
 	}
-	msg, err := s.GetMsg(ctx, was.Last)
+	msg, err := s.GetMsg(ctx, sequence)
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
-		return false, nil
+		return time.Time{}, nil
 	}
-	return err == nil && msg.Time.Equal(was.Time), kinded(err, "message %d of %s", was.Last, f.stream)
+	if err != nil {
+		return time.Time{}, kinded(err, "message %d of %s", sequence, f.stream)
+	}
+	return msg.Time, nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"sync"
 	"testing"
 	"time"
@@ -199,7 +200,8 @@ func TestProgressOfAFreshIndex(t *testing.T) {
 	must(t, p.Wait(within(t), last))
 }
 
-// TestProgressInAStormOfRestarts states invariant I6 over restarts.
+// TestProgressInAStormOfRestarts states invariant I6 over restarts, beside
+// another gateway that leaves marks, too.
 func TestProgressInAStormOfRestarts(t *testing.T) {
 	t.Parallel()
 	srv := testkit.NATS(t)
@@ -214,6 +216,7 @@ func TestProgressInAStormOfRestarts(t *testing.T) {
 	running.Go(func() { s.indexer(ctx, indexer) })
 	publisher, err := event.NewPublisher(s.b.Conn, event.PublisherConfig{})
 	must(t, err)
+	beside, _ := run(t, testkit.Connect(t, srv))
 	p, stop := run(t, s.b)
 	restarts, known, last := 0, 0, uint64(0)
 	for end := time.Now().Add(3 * time.Second); time.Now().Before(end); {
@@ -225,6 +228,7 @@ func TestProgressInAStormOfRestarts(t *testing.T) {
 			s.published[id] = append(s.published[id], last)
 			s.mu.Unlock()
 			s.check(p.Sequence())
+			s.check(beside.Sequence())
 			time.Sleep(rand.N(8 * time.Millisecond))
 		}
 		stop()
@@ -243,4 +247,92 @@ func TestProgressInAStormOfRestarts(t *testing.T) {
 	t.Logf("%d events, %d restarts, %d of them knew something within 20 ms", last, restarts, known)
 	cancel()
 	running.Wait()
+}
+
+// TestProgressAfterARestore: a Progress that lives while the server comes back
+// from an older backup, in which sequences are used again, does not take the new
+// events for those that are lost. What the backup holds is known.
+func TestProgressAfterARestore(t *testing.T) {
+	t.Parallel()
+	dir, backup := t.TempDir(), t.TempDir()
+	s, err := bus.StartServer(bus.ServerConfig{StoreDir: dir, Port: -1})
+	must(t, err)
+	restart := func(dir string) {
+		t.Helper()
+		s.Shutdown()
+		s, err = bus.StartServer(bus.ServerConfig{StoreDir: dir, Port: s.Config().Port})
+		must(t, err)
+	}
+	defer func() { s.Shutdown() }()
+	b := testkit.Connect(t, s)
+	embedder, indexer := consume(t, b, embedderConfig()), consume(t, b, indexerConfig())
+	p, _ := run(t, b)
+	must(t, p.Wait(within(t), indexed(t, b, embedder, indexer, "a")))
+	eventually(t, func() error { return marked(t, b, 1) })
+	restart(dir)
+	must(t, os.CopyFS(backup, os.DirFS(dir)))
+	lost := indexed(t, b, embedder, indexer, "b")
+	must(t, p.Wait(within(t), lost))
+	restart(backup)
+	last := publish(t, b, "c", "waits")
+	if last != lost {
+		t.Fatalf("sequence %d, expected %d, as in the history that is lost", last, lost)
+	}
+	eventually(t, func() error { return known(p, 1) })
+	stays(t, p, 1)
+	embed(t, b, one(t, embedder))
+	must(t, one(t, indexer).Ack(within(t)))
+	must(t, p.Wait(within(t), last))
+}
+
+// TestProgressOfAnIndexFilledAgain: an index whose consumer begins anew may be
+// empty, so a Progress that lives meanwhile counts nothing until it is full.
+func TestProgressOfAnIndexFilledAgain(t *testing.T) {
+	t.Parallel()
+	b := testkit.Bus(t)
+	embedder, indexer := consume(t, b, embedderConfig()), consume(t, b, indexerConfig())
+	p, _ := run(t, b)
+	last := indexed(t, b, embedder, indexer, "a", "b")
+	must(t, p.Wait(within(t), last))
+	indexer.Stop()
+	must(t, b.ForgetConsumer(within(t), event.StreamEmbeddings, "indexer-fp"))
+	eventually(t, func() error { return known(p, 0) }) // already while there is no consumer
+	indexer = consume(t, b, indexerConfig())
+	must(t, one(t, indexer).Ack(within(t)))
+	stays(t, p, 0)
+	must(t, one(t, indexer).Ack(within(t)))
+	must(t, p.Wait(within(t), last))
+}
+
+// TestProgressOfAnotherStream: a stream that was deleted and made again is
+// another one, however soon it is as long.
+func TestProgressOfAnotherStream(t *testing.T) {
+	t.Parallel()
+	b := testkit.Bus(t)
+	embedder, indexer := consume(t, b, embedderConfig()), consume(t, b, indexerConfig())
+	p, _ := run(t, b)
+	must(t, p.Wait(within(t), indexed(t, b, embedder, indexer, "a", "b")))
+	embedder.Stop()
+	must(t, b.JS.DeleteStream(within(t), event.StreamVideos))
+	must(t, b.EnsureStreams(within(t)))
+	embedder = consume(t, b, embedderConfig())
+	for _, id := range []string{"c", "d", "e"} {
+		publish(t, b, id, "of the new stream")
+	}
+	eventually(t, func() error { return known(p, 0) })
+	embed(t, b, one(t, embedder))
+	must(t, one(t, indexer).Ack(within(t)))
+	stays(t, p, 0) // the rest may stand for anything before
+	for range 2 {
+		embed(t, b, one(t, embedder))
+		must(t, one(t, indexer).Ack(within(t)))
+	}
+	must(t, p.Wait(within(t), 3))
+}
+
+func known(p *bus.Progress, want uint64) error {
+	if got := p.Sequence(); got != want {
+		return fmt.Errorf("indexed sequence %d, expected %d", got, want)
+	}
+	return nil
 }

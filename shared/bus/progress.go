@@ -3,6 +3,7 @@ package bus
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 
@@ -43,8 +44,9 @@ const (
 //	H  then the indexer's floor               once H ≥ E, all of it is indexed
 //
 // and trail corrects both floors for messages that were replaced while they
-// waited. A mark (mark.go) carries the sequence over a restart. An index in memory is followed through the Bus that its indexer
-// uses: a consumer left by an earlier process says nothing about it.
+// waited. A mark (mark.go) carries the sequence over a restart. An index in
+// memory is followed through the Bus that its indexer uses: a consumer left by
+// an earlier process says nothing about it.
 type Progress struct {
 	b           *Bus
 	fingerprint string
@@ -65,17 +67,11 @@ type checkpoint struct{ sequence, stored uint64 }
 
 // NewProgress returns the progress of a model, which stands still until Run.
 func NewProgress(b *Bus, fingerprint string) *Progress {
-	return &Progress{
-		b:           b,
-		fingerprint: fingerprint,
-		videos:      newFollower(b, event.StreamVideos, "embedder-"+fingerprint, "videos."),
-		embeddings:  newFollower(b, event.StreamEmbeddings, "indexer-"+fingerprint, "embeddings."+fingerprint+"."),
-		grown:       make(chan struct{}),
-	}
+	return &Progress{b: b, fingerprint: fingerprint, grown: make(chan struct{})}
 }
 
-// Sequence is the indexed sequence; 0 where none is known yet. It never goes
-// down.
+// Sequence is the indexed sequence; 0 where none is known yet. It goes down only
+// where what was seen may be lost: see errLost.
 func (p *Progress) Sequence() uint64 {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -103,6 +99,19 @@ func (p *Progress) Wait(ctx context.Context, seq uint64) error {
 // Run follows both streams until ctx ends, which is no error. While NATS or a
 // consumer is away, the sequence stands still.
 func (p *Progress) Run(ctx context.Context) error {
+	for ctx.Err() == nil {
+		err := p.live(ctx)
+		if !errors.Is(err, errLost) {
+			return err
+		}
+		p.b.log.Warn("what the index had seen is counted again", "reason", err)
+	}
+	return nil
+}
+
+// live begins with what a mark says, or nothing, and ends with ctx or errLost.
+func (p *Progress) live(ctx context.Context) error {
+	p.begin()
 	for _, f := range []*follower{p.videos, p.embeddings} {
 		sub, err := f.subscribe()
 		if err != nil {
@@ -111,23 +120,48 @@ func (p *Progress) Run(ctx context.Context) error {
 		defer func() { _ = sub.Unsubscribe() }() // fails only on a closed connection
 	}
 	p.recall(ctx)
-	defer p.leave(ctx, true)
 	for ctx.Err() == nil {
-		behind, err := p.round(ctx)
-		if err != nil && ctx.Err() == nil && errs.KindOf(err) != errs.NotFound {
-			p.b.log.Debug("progress not known now", "error", err)
+		if err := p.step(ctx); err != nil {
+			return err
 		}
-		pause := progressIdle
-		switch {
-		case err != nil:
-			pause = progressRetry
-		case behind:
-			pause = progressEvery
-		}
-		p.leave(ctx, false)
-		p.rest(ctx, pause, behind)
 	}
+	p.leave(context.WithoutCancel(ctx), true)
 	return nil
+}
+
+// step is a round and the rest after it. It ends early when the connection is
+// back after a break, for the next to look at once what the server has now.
+func (p *Progress) step(ctx context.Context) error {
+	ctx, cancel := p.b.onConnection(ctx)
+	defer cancel()
+	behind, err := p.round(ctx)
+	if errors.Is(err, errLost) {
+		return err
+	}
+	if err != nil && ctx.Err() == nil && errs.KindOf(err) != errs.NotFound {
+		p.b.log.Debug("progress not known now", "error", err)
+	}
+	pause := progressIdle
+	switch {
+	case err != nil:
+		pause = progressRetry
+	case behind:
+		pause = progressEvery
+	}
+	p.leave(ctx, false)
+	p.rest(ctx, pause, behind)
+	return nil
+}
+
+// begin forgets all.
+func (p *Progress) begin() {
+	p.videos = newFollower(p.b, event.StreamVideos, "embedder-"+p.fingerprint, "videos.")
+	p.embeddings = newFollower(p.b, event.StreamEmbeddings, "indexer-"+p.fingerprint, "embeddings."+p.fingerprint+".")
+	p.embeddings.fills = true
+	p.left = mark{}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.sequence, p.checkpoints = 0, nil
 }
 
 // rest waits for the next round; a note ends an idle pause at once.
@@ -212,12 +246,14 @@ type follower struct {
 	b               *Bus
 	stream, durable string
 	trail           *trail
+	fills           bool // the consumer's effects are in the index
 
 	started    bool
-	place      place  // of the last round
-	connection uint64 // the number of the connection then
-	anew       bool   // the consumer or the stream is not what it was at the start
-	stuckAt    uint64 // notes had come up to here
+	made       time.Time // the stream, as first seen
+	place      place     // of the last round
+	connection uint64    // the number of the connection before that was asked for
+	unsure     bool      // whether the next start may count on the place; no marks then
+	stuckAt    uint64    // notes had come up to here
 	stuckFor   time.Time
 }
 
@@ -241,9 +277,13 @@ func (f *follower) follow(ctx context.Context) (uint64, error) {
 		}
 		f.started = true
 	}
+	connection := f.b.Conn.Stats().Reconnects
 	// What was stored before the consumer is asked is in its answer.
 	seen, mine := f.trail.snapshot()
 	info, err := f.b.ConsumerInfo(ctx, f.stream, f.durable)
+	if errs.KindOf(err) == errs.NotFound && f.fills && !f.place.Made.IsZero() {
+		return 0, fmt.Errorf("%w: consumer %s is gone, to be made anew", errLost, f.durable)
+	}
 	if err != nil {
 		return 0, err
 	}
@@ -260,7 +300,11 @@ func (f *follower) follow(ctx context.Context) (uint64, error) {
 	if err != nil {
 		return 0, err
 	}
-	if err := f.stands(ctx, info, state); err != nil {
+	if err := f.same(state); err != nil {
+		return 0, err
+	}
+	now := place{Made: info.Created, Last: state.Last, Time: state.LastTime}
+	if err := f.moves(ctx, now, connection); err != nil {
 		return 0, err
 	}
 	floor, current := f.trail.advance(settled, state.Last)

@@ -43,8 +43,8 @@ func (m *Milvus) search(ctx context.Context, q *Query, fields []string) ([]Hit, 
 	ctx, cancel := m.deadline(ctx)
 	defer cancel()
 	hits, err := m.nearest(ctx, q, q.K, fields)
-	if err == nil && len(hits) > 0 && len(hits) < q.K {
-		hits, err = m.nearest(ctx, q, min(versions*q.K, MaxK), fields)
+	if more := min(versions*q.K, MaxK); err == nil && len(hits) > 0 && len(hits) < q.K && q.K < more {
+		hits, err = m.nearest(ctx, q, more, fields)
 	}
 	return hits[:min(len(hits), q.K)], err
 }
