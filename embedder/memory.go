@@ -18,6 +18,8 @@ const (
 	shareOfMemory = 0.9
 	// cachesBytes is what oneDNN and ideep fill with code after the start.
 	cachesBytes = 100 << 20
+	// programBytes is what of the mapped files, programs and libraries, is in use.
+	programBytes = 100 << 20
 	// textBytes is the most text of a video.
 	textBytes = event.MaxTitleBytes + event.MaxSpeechBytes
 )
@@ -37,7 +39,7 @@ func limitMemory(cfg Settings, shape video.CollateConfig) (limit, passes uint64,
 		limit = uint64(shareOfMemory * float64(whole))
 	}
 	torch.TrimMemory() // what a training before in this process has left is free
-	held, err := residentBytes()
+	held, err := heldBytes()
 	if err != nil {
 		return 0, 0, err
 	}
@@ -76,15 +78,16 @@ func availableMemory() (uint64, error) {
 	return min(container, machine), nil
 }
 
-// residentBytes is the memory of this process that lies in RAM.
-func residentBytes() (uint64, error) {
+// heldBytes is the memory of this process that nobody can take back: not the pages of
+// files, such as libtorch's 280 MiB of code, of which the kernel keeps what is in use.
+func heldBytes() (uint64, error) {
 	self, err := procfs.Self()
 	if err != nil {
 		return 0, err
 	}
-	stat, err := self.Stat()
+	status, err := self.NewStatus()
 	if err != nil {
 		return 0, err
 	}
-	return uint64(stat.ResidentMemory()), nil
+	return status.RssAnon + programBytes, nil
 }

@@ -33,7 +33,7 @@ func TestMemoryLimit(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	held, err := residentBytes()
+	held, err := heldBytes()
 	if err != nil {
 		t.Fatal(err)
 	}
