@@ -44,18 +44,7 @@ func TestMemoryLimit(t *testing.T) {
 	go func() { done <- Run(ctx, cfg, env) }()
 	await(t, "ready", func() bool { ok, _ := ready(env.Env); return ok })
 	torch.LimitMemory(torch.Memory() + passes)
-	publisher, err := event.NewPublisher(env.Bus.Conn, event.PublisherConfig{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, v := range corpus(200) {
-		if _, err := publisher.PublishAsync(t.Context(), event.FromVideo(v)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := publisher.Flush(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Publish(t, env.Bus, corpus(200))
 	await(t, "every video embedded", func() bool {
 		info, err := env.Bus.ConsumerInfo(t.Context(), event.StreamVideos, "embedder-"+fingerprint)
 		return err == nil && info.AckFloor >= 200

@@ -48,10 +48,10 @@ func BenchmarkPath(b *testing.B) {
 
 func benchPath(b *testing.B, m *realModel, videos []video.Video, syncAlways bool) {
 	p := startPath(b, syncAlways, m.collator)
-	publish := rate(len(videos), func() { p.publish(videos) })
+	publish := rate(len(videos), func() { testkit.Publish(b, p.bus, videos) })
 	var stop func()
 	behind := rate(len(videos), func() { stop = p.serve(); p.settled(len(videos)) })
-	all := rate(len(videos), func() { p.publish(videos); p.settled(2 * len(videos)) })
+	all := rate(len(videos), func() { testkit.Publish(b, p.bus, videos); p.settled(2 * len(videos)) })
 	stop()
 	b.ReportMetric(0, "ns/op")
 	b.ReportMetric(publish, "publish-videos/s")
@@ -123,22 +123,6 @@ func startPath(b *testing.B, syncAlways bool, collator *video.Collator) *pathBen
 	}
 	b.Cleanup(server.Shutdown)
 	return &pathBench{b: b, bus: testkit.Connect(b, server), collator: collator}
-}
-
-// publish returns when all are acknowledged.
-func (p *pathBench) publish(videos []video.Video) {
-	publisher, err := event.NewPublisher(p.bus.Conn, event.PublisherConfig{})
-	if err != nil {
-		p.b.Fatal(err)
-	}
-	for _, v := range videos {
-		if _, err := publisher.PublishAsync(p.b.Context(), event.FromVideo(v)); err != nil {
-			p.b.Fatal(err)
-		}
-	}
-	if err := publisher.Flush(p.b.Context()); err != nil {
-		p.b.Fatal(err)
-	}
 }
 
 // serve runs the embedder's service, with its default settings, on a model that

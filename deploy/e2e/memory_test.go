@@ -32,18 +32,7 @@ func TestEmbedderInASmallContainer(t *testing.T) {
 		"--admin-listen", admin, "--memory-limit", strconv.Itoa(limit))
 	awaitReady(t, 30*time.Second, admin)
 	b := testkit.Connect(t, nats)
-	publisher, err := event.NewPublisher(b.Conn, event.PublisherConfig{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, v := range testkit.RealVideos(t, videos, manifest.FrameDim, 32, 1) {
-		if _, err := publisher.PublishAsync(t.Context(), event.FromVideo(v)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := publisher.Flush(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Publish(t, b, testkit.RealVideos(t, videos, manifest.FrameDim, 32, 1))
 	eventually(t, time.Minute, "every video is embedded", func() error {
 		info, err := b.ConsumerInfo(t.Context(), event.StreamVideos, "embedder-"+fingerprint)
 		if err == nil && info.AckFloor < videos {

@@ -204,29 +204,14 @@ func TestProgressOfAFreshIndex(t *testing.T) {
 // another gateway that leaves marks, too.
 func TestProgressInAStormOfRestarts(t *testing.T) {
 	t.Parallel()
-	srv := testkit.NATS(t)
-	s := &storm{t: t, b: testkit.Connect(t, srv), published: map[string][]uint64{}, index: map[string]uint64{}}
-	ctx, cancel := context.WithCancel(context.Background())
-	var running sync.WaitGroup
-	for range 2 {
-		embedder := consume(t, testkit.Connect(t, srv), embedderConfig())
-		running.Go(func() { s.embedder(ctx, embedder) })
-	}
-	indexer := consume(t, s.b, indexerConfig())
-	running.Go(func() { s.indexer(ctx, indexer) })
-	publisher, err := event.NewPublisher(s.b.Conn, event.PublisherConfig{})
-	must(t, err)
-	beside, _ := run(t, testkit.Connect(t, srv))
+	s := newStorm(t)
+	stopStorm := s.start()
+	beside, _ := run(t, testkit.Connect(t, s.srv))
 	p, stop := run(t, s.b)
 	restarts, known, last := 0, 0, uint64(0)
 	for end := time.Now().Add(3 * time.Second); time.Now().Before(end); {
 		for range rand.N(60) {
-			id := fmt.Sprint("v", rand.N(60))
-			last, err = publisher.Publish(within(t), &event.VideoEvent{Id: id})
-			must(t, err)
-			s.mu.Lock()
-			s.published[id] = append(s.published[id], last)
-			s.mu.Unlock()
+			last = s.publish(fmt.Sprint("v", rand.N(60)))
 			s.check(p.Sequence())
 			s.check(beside.Sequence())
 			time.Sleep(rand.N(8 * time.Millisecond))
@@ -245,8 +230,7 @@ func TestProgressInAStormOfRestarts(t *testing.T) {
 	must(t, p.Wait(within(t), last))
 	s.check(p.Sequence())
 	t.Logf("%d events, %d restarts, %d of them knew something within 20 ms", last, restarts, known)
-	cancel()
-	running.Wait()
+	stopStorm()
 }
 
 // TestProgressAfterARestore: a Progress that lives while the server comes back

@@ -189,39 +189,57 @@ func TestProgressAfterAPurge(t *testing.T) {
 
 // storm runs embedders and an indexer over random edits.
 type storm struct {
-	t *testing.T
-	b *bus.Bus
+	t         *testing.T
+	srv       *bus.Server
+	b         *bus.Bus
+	publisher *event.Publisher
 
 	mu        sync.Mutex
 	published map[string][]uint64
 	index     map[string]uint64 // id → source sequence
 }
 
+func newStorm(t *testing.T) *storm {
+	srv := testkit.NATS(t)
+	return &storm{t: t, srv: srv, b: testkit.Connect(t, srv), published: map[string][]uint64{}, index: map[string]uint64{}}
+}
+
+// start runs two embedders and an indexer until stop.
+func (s *storm) start() (stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	for range 2 {
+		embedder := consume(s.t, testkit.Connect(s.t, s.srv), embedderConfig())
+		running.Go(func() { s.embedder(ctx, embedder) })
+	}
+	indexer := consume(s.t, s.b, indexerConfig())
+	running.Go(func() { s.indexer(ctx, indexer) })
+	publisher, err := event.NewPublisher(s.b.Conn, event.PublisherConfig{})
+	must(s.t, err)
+	s.publisher = publisher
+	return func() { cancel(); running.Wait() }
+}
+
+// publish returns the sequence of a new event of a video.
+func (s *storm) publish(id string) uint64 {
+	sequence, err := s.publisher.Publish(within(s.t), &event.VideoEvent{Id: id})
+	must(s.t, err)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.published[id] = append(s.published[id], sequence)
+	return sequence
+}
+
 // TestProgressInAStorm states invariant I6: whatever the indexed sequence says
 // at any moment, the index shows at least that of every video.
 func TestProgressInAStorm(t *testing.T) {
 	t.Parallel()
-	srv := testkit.NATS(t)
-	s := &storm{t: t, b: testkit.Connect(t, srv), published: map[string][]uint64{}, index: map[string]uint64{}}
+	s := newStorm(t)
 	p := follow(t, s.b)
-	ctx, cancel := context.WithCancel(context.Background())
-	var running sync.WaitGroup
-	for range 2 {
-		embedder := consume(t, testkit.Connect(t, srv), embedderConfig())
-		running.Go(func() { s.embedder(ctx, embedder) })
-	}
-	indexer := consume(t, s.b, indexerConfig())
-	running.Go(func() { s.indexer(ctx, indexer) })
-	publisher, err := event.NewPublisher(s.b.Conn, event.PublisherConfig{})
-	must(t, err)
+	stop := s.start()
 	checks, last := 0, uint64(0)
 	for end := time.Now().Add(3 * time.Second); time.Now().Before(end); {
-		id := fmt.Sprint("v", rand.N(12))
-		last, err = publisher.Publish(within(t), &event.VideoEvent{Id: id})
-		must(t, err)
-		s.mu.Lock()
-		s.published[id] = append(s.published[id], last)
-		s.mu.Unlock()
+		last = s.publish(fmt.Sprint("v", rand.N(12)))
 		s.check(p.Sequence())
 		checks++
 		time.Sleep(rand.N(8 * time.Millisecond))
@@ -229,8 +247,7 @@ func TestProgressInAStorm(t *testing.T) {
 	must(t, p.Wait(within(t), last))
 	s.check(p.Sequence())
 	t.Logf("%d events, %d checks", last, checks)
-	cancel()
-	running.Wait()
+	stop()
 }
 
 func (s *storm) check(sequence uint64) {

@@ -10,6 +10,23 @@ import (
 	"videosim/shared/video"
 )
 
+// Publish returns when the stream has acknowledged all videos.
+func Publish(t testing.TB, b *bus.Bus, videos []video.Video) {
+	t.Helper()
+	publisher, err := event.NewPublisher(b.Conn, event.PublisherConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, v := range videos {
+		if _, err := publisher.PublishAsync(t.Context(), event.FromVideo(v)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := publisher.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // Feed publishes videos again and again, in order, as edits, until ctx ends:
 // so that after the first moments at least ahead of them always wait for the
 // embedder of a model.
