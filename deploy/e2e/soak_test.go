@@ -6,7 +6,6 @@ import (
 	"context"
 	"net/http"
 	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"sync"
@@ -17,10 +16,9 @@ import (
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/procfs"
 
-	"videosim/shared/bundle"
 	"videosim/shared/event"
 	"videosim/shared/testkit"
-	"videosim/shared/testkit/tinybundle"
+	"videosim/shared/video"
 )
 
 // TestSoakEmbedderMemory runs the embedder, a process of its own, for SOAK_TIME
@@ -45,7 +43,7 @@ func TestSoakEmbedderMemory(t *testing.T) {
 			continue
 		}
 		looked = time.Now()
-		rss, at := residentMiB(t, s.embedder.cmd.Process.Pid), time.Since(start)
+		rss, at := residentMiB(t, s.cmd.Process.Pid), time.Since(start)
 		switch {
 		case at > warm && at <= warm+total/20:
 			before = append(before, rss)
@@ -68,30 +66,18 @@ func TestSoakEmbedderMemory(t *testing.T) {
 
 // soak is an embedder under load.
 type soak struct {
-	*suite
-	admin string // its base URL
+	*onlyEmbedder
+	videos []video.Video
 }
 
-// startSoak returns when the embedder is ready and its stream is full.
+// startSoak returns when the embedder is ready and its stream is being filled.
 func startSoak(t *testing.T, preset string) *soak {
 	const backlog = 512
-	folder := filepath.Join(t.TempDir(), "bundle")
-	fingerprint := tinybundle.WritePreset(t, folder, preset, 1)
-	manifest, err := bundle.ReadManifest(folder)
-	if err != nil {
-		t.Fatal(err)
-	}
-	nats := testkit.NATS(t)
-	admin := freeAddress(t)
-	s := &soak{admin: "http://" + admin, suite: &suite{
-		t: t, ctx: t.Context(), fingerprint: fingerprint, bus: testkit.Connect(t, nats),
-		videos: testkit.RealVideos(t, 4*backlog, manifest.FrameDim, 32, 1),
-	}}
-	s.embedder = start(t, "embedder", build(t, "embedder", true), "--bundle", folder, "--nats-url", nats.ClientURL(), "--admin-listen", admin, "--log-level", "warn")
-	awaitReady(t, 2*time.Minute, admin)
+	s := &soak{onlyEmbedder: startEmbedder(t, preset, 2*time.Minute, "--log-level", "warn")}
+	s.videos = testkit.RealVideos(t, 4*backlog, s.FrameDim, 32, 1)
 	ctx, cancel := context.WithCancel(t.Context())
 	var feeding sync.WaitGroup
-	feeding.Go(func() { testkit.Feed(ctx, t, s.bus, fingerprint, s.videos, backlog) })
+	feeding.Go(func() { testkit.Feed(ctx, t, s.bus, s.Fingerprint, s.videos, backlog) })
 	t.Cleanup(func() { cancel(); feeding.Wait() })
 	return s
 }
@@ -100,9 +86,9 @@ func startSoak(t *testing.T, preset string) *soak {
 func (s *soak) ask(i int) {
 	e := event.FromVideo(s.videos[i%len(s.videos)])
 	e.Id = "query-" + strconv.Itoa(i)
-	ctx, cancel := context.WithTimeout(s.ctx, time.Minute)
+	ctx, cancel := context.WithTimeout(s.t.Context(), time.Minute)
 	defer cancel()
-	reply, err := s.bus.RequestEmbed(ctx, s.fingerprint, &event.EmbedRequest{Videos: []*event.VideoEvent{e}})
+	reply, err := s.bus.RequestEmbed(ctx, s.Fingerprint, &event.EmbedRequest{Videos: []*event.VideoEvent{e}})
 	if err == nil {
 		r := reply.GetResults()[0]
 		err = event.Fault(r.GetErrorKind(), "", r.GetError())
@@ -114,7 +100,7 @@ func (s *soak) ask(i int) {
 
 // metrics are the embedder's counters and gauges, summed over their labels.
 func (s *soak) metrics() map[string]float64 {
-	r, err := http.Get(s.admin + "/metrics")
+	r, err := http.Get("http://" + s.admin + "/metrics")
 	if err != nil {
 		s.t.Fatal(err)
 	}
